@@ -1,0 +1,1 @@
+"""Fixes: playbooks, policy, sandboxes, approval, rollback and audit; proposes and proves, never surprises."""

@@ -1,0 +1,1 @@
+"""Anomaly detectors: one algorithm a file behind one contract, and the checks that each must pass."""

@@ -1,0 +1,1 @@
+"""What is learned: log templates, forecasters, forests, and the registry of their versions."""

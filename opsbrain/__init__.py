@@ -1,0 +1,1 @@
+"""The application: command line, settings, workers, receivers, notifications; wires the other packages together."""

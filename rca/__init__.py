@@ -1,0 +1,1 @@
+"""Root cause analysis: learns topology, gathers evidence, ranks causes of an incident."""
