@@ -1,0 +1,75 @@
+"""A real broker for the tests of this folder: the one named by $OPSBRAIN_KAFKA, or one of our own on free ports."""
+
+import os
+import socket
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent
+RUN = HERE.parents[1] / "deploy" / "kafka" / "run.sh"
+START_TIMEOUT_S = 240  # the first start fetches 54 MB of jars
+
+
+@dataclass(frozen=True, slots=True)
+class Broker:
+    """A broker that answers; tests share it, so each takes topic and group names of its own."""
+
+    bootstrap: str
+    data: Path | None  # None: it was there before us and stays
+
+    def pid(self) -> int:
+        """Return the process id of our own broker, for tests that kill it."""
+        if self.data is None:
+            pytest.skip("this test kills the broker and does not do so to the one named by $OPSBRAIN_KAFKA")
+        return int((self.data / "pid").read_text())
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if HERE in item.path.parents:
+            item.add_marker(pytest.mark.kafka)
+
+
+@pytest.fixture(scope="session")
+def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
+    named = os.environ.get("OPSBRAIN_KAFKA", "")
+    if named:
+        yield Broker(named, None)
+        return
+    check = run("check")
+    if check.returncode != 0:
+        unavailable(check.stderr.strip())
+    data = tmp_path_factory.mktemp("kafka")
+    port, controller_port = free_ports()
+    ports = ["--port", str(port), "--controller-port", str(controller_port)]
+    started = run("start", "--data", str(data), *ports)
+    if started.returncode != 0:
+        pytest.fail(started.stderr.strip(), pytrace=False)
+    try:
+        yield Broker(f"127.0.0.1:{port}", data)
+    finally:
+        run("stop", "--data", str(data))
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    # `start` returns because the broker writes to files of its own and holds none of these pipes.
+    return subprocess.run([str(RUN), *arguments], capture_output=True, text=True, timeout=START_TIMEOUT_S, check=False)
+
+
+def unavailable(reason: str) -> None:
+    """Skip with the reason, or fail where the broker is required (`OPSBRAIN_REQUIRE=kafka,...`, as CI sets it)."""
+    required = [part.strip() for part in os.environ.get("OPSBRAIN_REQUIRE", "").split(",")]
+    if "kafka" in required:
+        pytest.fail(f"OPSBRAIN_REQUIRE names kafka, but: {reason}", pytrace=False)
+    pytest.skip(reason)
+
+
+def free_ports() -> tuple[int, int]:
+    with socket.socket() as one, socket.socket() as two:
+        one.bind(("127.0.0.1", 0))
+        two.bind(("127.0.0.1", 0))
+        return one.getsockname()[1], two.getsockname()[1]
