@@ -1,0 +1,78 @@
+"""The six kinds of Records and the polars schema of each.
+
+Every kind begins with the same three columns:
+
+- `ts_ms`   event time, Unix milliseconds, as the sender stamped it (spans: their end; costs: when the amount became known)
+- `offset`  position of the row's message in its input partition (several rows of one message share it)
+- `entity`  `scope/kind/namespace/name` of what the row is about (see `ingest.identity`)
+"""
+
+from __future__ import annotations
+
+from typing import Final, Literal
+
+import polars as pl
+
+from engine.errors import DataError
+
+Kind = Literal["metrics", "logs", "events", "spans", "costs", "objects"]
+KINDS: Final[tuple[Kind, ...]] = ("metrics", "logs", "events", "spans", "costs", "objects")
+
+_COMMON: Final = {"ts_ms": pl.Int64, "offset": pl.Int64, "entity": pl.String}
+
+SCHEMAS: Final[dict[Kind, pl.Schema]] = {
+    # form: "gauge" (a level) or "counter" (only grows, resets to 0); value may be NaN (missing), never null
+    "metrics": pl.Schema(_COMMON | {"indicator": pl.String, "form": pl.String, "value": pl.Float64}),
+    # severity: trace, debug, info, warn, error, fatal; body is scrubbed text; signature is body with its variables masked
+    "logs": pl.Schema(_COMMON | {"severity": pl.String, "body": pl.String, "signature": pl.String}),
+    # reason in the sender's words (BackOff, ScalingReplicaSet); type: Normal or Warning; count: occurrences this row stands for
+    "events": pl.Schema(
+        _COMMON | {"reason": pl.String, "type": pl.String, "message": pl.String, "count": pl.Int64, "uid": pl.String}
+    ),
+    # parent_span_id is null for a root; error is the span's own status
+    "spans": pl.Schema(
+        _COMMON
+        | {
+            "trace_id": pl.String,
+            "span_id": pl.String,
+            "parent_span_id": pl.String,
+            "operation": pl.String,
+            "duration_ms": pl.Float64,
+            "error": pl.Boolean,
+        }
+    ),
+    # what was spent on `entity` in [period_start_ms, period_end_ms); the same period with another amount is a revision
+    "costs": pl.Schema(
+        _COMMON
+        | {"period_start_ms": pl.Int64, "period_end_ms": pl.Int64, "amount_usd": pl.Float64, "estimated": pl.Boolean}
+    ),
+    # one Kubernetes object as it was at ts_ms; manifest is canonical JSON without secret values
+    "objects": pl.Schema(
+        _COMMON
+        | {
+            "api_version": pl.String,
+            "object_kind": pl.String,
+            "namespace": pl.String,
+            "name": pl.String,
+            "manifest": pl.String,
+            "deleted": pl.Boolean,
+        }
+    ),
+}
+
+
+def empty(kind: Kind) -> pl.DataFrame:
+    """Return a frame of `kind` without rows."""
+    return pl.DataFrame(schema=SCHEMAS[kind])
+
+
+def conform(kind: Kind, frame: pl.DataFrame) -> pl.DataFrame:
+    """Return `frame` with the columns of `kind` in their order, or raise DataError naming what does not fit."""
+    schema = SCHEMAS[kind]
+    missing = [name for name in schema if name not in frame.columns]
+    if missing:
+        raise DataError(f"{kind}: missing columns {', '.join(missing)}")
+    try:
+        return frame.select(pl.col(name).cast(dtype) for name, dtype in schema.items())
+    except pl.exceptions.InvalidOperationError as error:
+        raise DataError(f"{kind}: {error}") from error
