@@ -1,0 +1,72 @@
+# Every target sets up what it needs and is quick the second time. `make` alone lists them.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+.PHONY: help demo test check format kafka lock wheel clean
+
+PYTHON ?= python3
+BIN    := .venv/bin
+# The one thing kept outside this folder: downloads of what only tests need (torch brings CUDA). The demo never uses it.
+OPSBRAIN_CACHE ?= $(HOME)/.cache/opsbrain
+PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
+PACKAGES := engine ingest models detectors rca autofix opsbrain benchmarks
+
+help:  ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: .venv/.package  ## replay a recorded incident to one ranked, explained diagnosis
+	@$(BIN)/opsbrain demo
+
+test: .venv/.everything  ## run all tests; ARGS="-k name" narrows them
+	@$(BIN)/python -m pytest $(ARGS)
+
+check: .venv/.everything  ## lint, format, types, layers: what CI runs before the tests
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+format: .venv/.everything  ## let ruff repair what it can
+	@$(BIN)/ruff check --fix-only --quiet .
+	@$(BIN)/ruff format .
+
+kafka:  ## bring up one real Kafka broker on loopback
+	@deploy/kafka/run.sh $(ARGS)
+
+lock: .venv/.everything  ## write the lock files anew; UPGRADE=--upgrade takes newer versions
+	@$(BIN)/uv pip compile $(LOCK) --all-extras -o requirements-dev.lock
+	@$(BIN)/uv pip compile $(LOCK) --constraint requirements-dev.lock -o requirements.lock
+# fewest: one numpy for every Python, since the promise of equal bytes is a promise about the lock file.
+LOCK = pyproject.toml --group build --quiet --universal --fork-strategy fewest --python-version 3.11 --generate-hashes --no-emit-index-url \
+	--no-annotate --custom-compile-command "make lock" $(UPGRADE)
+
+wheel: .venv/.everything  ## build the wheel into dist/
+	@$(BIN)/python -m build --wheel --no-isolation
+
+clean:  ## remove what the tools and the demo left here, .venv included
+	@rm -rf .venv build dist out .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	@find . -name __pycache__ -prune -exec rm -rf {} +
+
+# The environment, in steps that are redone only when what they are made from changes.
+.venv/.python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+	  echo "make: OpsBrain needs Python 3.11 or newer; name one with: make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@echo "setting up .venv ..."
+	@$(PYTHON) -m venv .venv || { \
+	  echo "make: this Python cannot make virtual environments; on Debian: apt-get install python3-venv" >&2; exit 1; }
+	@touch $@
+
+.venv/.runtime: requirements.lock | .venv/.python
+	@echo "installing what the application needs ..."
+	@$(PIP) install --no-cache-dir --require-hashes -r requirements.lock
+	@touch $@
+
+.venv/.package: pyproject.toml .venv/.runtime
+	@$(PIP) install --no-deps --no-build-isolation --editable .
+	@touch $@
+
+.venv/.everything: requirements-dev.lock .venv/.package
+	@echo "installing the test tools, torch (with CUDA, 4.7 GB) and prophet: some minutes ..."
+	@$(PIP) install --cache-dir "$(OPSBRAIN_CACHE)/pip" --require-hashes -r requirements-dev.lock
+	@touch $@

@@ -1,0 +1,1 @@
+"""Tests of OpsBrain; mirrors the packages, plus scenarios/, golden/ and kafka/."""

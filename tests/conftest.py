@@ -1,0 +1,81 @@
+"""What all tests share: where the public data lie, and which optional parts must not be missing.
+
+A test that needs an optional part (a broker, torch, prophet) carries the part's name as a marker. Where the part is
+absent the test is skipped and says why, except where ``OPSBRAIN_REQUIRE`` names it (``kafka,torch,prophet`` in CI):
+there a skip would hide a part that was never tried, so the test fails instead.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+from collections.abc import Generator
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+from hypothesis import settings
+
+ROOT = Path(__file__).resolve().parent.parent
+
+# No deadline: a busy machine is not a failing property. In CI the examples are the same every time.
+settings.register_profile("dev", deadline=None)
+settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)
+settings.load_profile("ci" if os.environ.get("CI") else "dev")
+
+
+def required() -> frozenset[str]:
+    """Return the parts named in ``OPSBRAIN_REQUIRE``, whose tests may not be skipped."""
+    return frozenset(part.strip() for part in os.environ.get("OPSBRAIN_REQUIRE", "").split(",") if part.strip())
+
+
+def require(part: str, reason: str) -> NoReturn:
+    """Skip this test because ``part`` is missing for ``reason``; fail it where the part is required."""
+    if part in required():
+        pytest.fail(f"{part} is required here (OPSBRAIN_REQUIRE) and missing: {reason}", pytrace=False)
+    pytest.skip(f"{part}: {reason}")
+
+
+def missing(part: str) -> str | None:
+    """Say why ``part`` (kafka, torch, prophet) cannot be used on this machine; None when it can."""
+    if part == "kafka":
+        absent = [tool for tool in ("java", "mvn") if shutil.which(tool) is None]
+        if absent and not os.environ.get("OPSBRAIN_KAFKA"):
+            return f"no {' and no '.join(absent)} to start a broker with, and OPSBRAIN_KAFKA names none"
+        return None
+    if importlib.util.find_spec(part) is None:
+        return f"not installed (pip install 'opsbrain[{'lstm' if part == 'torch' else part}]')"
+    return None
+
+
+def dataset(name: str) -> Path:
+    """Return the folder or file ``name`` of the public data; skip the test where the data are not at hand."""
+    base = Path(os.environ.get("OPSBRAIN_DATA", ROOT.parent / "shared" / "datasets"))
+    if not (base / name).exists():
+        pytest.skip(f"public data set {name!r} is not here; OPSBRAIN_DATA names the folder that holds it")
+    return base / name
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    for part in ("kafka", "torch", "prophet"):
+        if item.get_closest_marker(part) is not None and (reason := missing(part)) is not None:
+            require(part, reason)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Turn a skip of a required part into a failure, whichever way the test skipped itself."""
+    report = yield
+    parts = sorted(part for part in required() if item.get_closest_marker(part) is not None)
+    if report.skipped and parts and not hasattr(report, "wasxfail"):
+        report.outcome = "failed"
+        report.longrepr = f"skipped, although {', '.join(parts)} is required here (OPSBRAIN_REQUIRE): {report.longrepr}"
+    return report
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Stop at once where a required part is missing, so that a whole file that skips itself cannot hide it."""
+    reasons = [f"{part}: {reason}" for part in sorted(required()) if (reason := missing(part)) is not None]
+    if reasons:
+        pytest.exit("required by OPSBRAIN_REQUIRE, but " + "; ".join(reasons), returncode=1)
