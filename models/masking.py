@@ -1,0 +1,58 @@
+"""Masks what varies in a log line, so that lines of one statement look alike before any template is learned.
+
+Stateless and pure: the same text gives the same signature in every process, so it is done at decode (DESIGN, rule 3).
+The rules are general (no system, no file): what holds a digit varies, and so do quoted values, addresses and paths.
+Words are left alone; which of them vary is for the template miner to learn.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import polars as pl
+
+MARK: Final = "<*>"
+"""Stands for one variable part."""
+
+MAX_CHARS: Final = 2_000
+"""Longer lines are cut before masking: a dumped document is one variable, and its end says nothing of its template."""
+
+# In order; each is (what, replacement). Rust's `regex` syntax: linear time on any input, hence no look-around.
+_RULES: Final[tuple[tuple[str, str], ...]] = (
+    # Quoted values; not the keys and values of JSON, which follow `{`, `,` or `:` and would leave nothing.
+    (r"""(^|[^\s:,{]\s|[=(\[])(?:"[^"]*"|'[^']*')""", "${1}<*>"),
+    # URLs, then absolute paths with two parts or more, on either kind of system.
+    (r"[A-Za-z][A-Za-z0-9+.\-]*://[^\s\"'<>)\]},;]+", "<*>"),
+    (r"""(^|[\s=(:,"'\[<])(?:[A-Za-z]:\\|/)(?:[A-Za-z0-9_.\-+@%~$*]+[/\\])+[A-Za-z0-9_.\-+@%~$*]*""", "${1}<*>"),
+    # Hexadecimal without digits (a digit is caught below), long enough not to be a word; addresses like fe80::1a.
+    (r"\b[a-fA-F]{8,}\b|\b(?:[0-9a-fA-F]{1,4}:){3,7}[0-9a-fA-F]{1,4}\b", "<*>"),
+    (r"\b(?:[0-9a-fA-F]{1,4}:){1,6}:[0-9][0-9a-fA-F:]*", "<*>"),
+    # Whatever holds a digit, with its sign, unit or exponent: counts, durations, ids, versions, hashes of pods.
+    (r"[A-Za-z0-9]*[0-9][A-Za-z0-9]*", "<*>"),
+    # Parts of one value: dates, times, addresses with ports, UUIDs, decimals, lists. And signs.
+    (r"<\*>(?:[\-+.:,/_@#]{1,2}<\*>)+", "<*>"),
+    (r"(^|[\s=(:,\[_])[\-+]+<\*>", "${1}<*>"),
+)
+
+
+def mask_series(lines: pl.Series) -> pl.Series:
+    """Return the signatures of `lines`: same length and order, null stays null.
+
+    About a microsecond and a half a line of 100 characters on one core; memory is that of the text.
+
+    >>> mask_series(pl.Series(["took 12ms", "took 7ms"])).unique().to_list()
+    ['took <*>']
+    """
+    masked = lines.cast(pl.String).str.head(MAX_CHARS)
+    for pattern, replacement in _RULES:
+        masked = masked.str.replace_all(pattern, replacement)
+    return masked.alias(lines.name)
+
+
+def mask(text: str) -> str:
+    """Return the signature of one line; for tests and messages, since a series at a time is far cheaper.
+
+    >>> mask("Receiving block blk_-1608999687919862906 src: /10.250.19.102:54106")
+    'Receiving block blk_<*> src: /<*>'
+    """
+    return str(mask_series(pl.Series([text], dtype=pl.String))[0])
