@@ -78,7 +78,12 @@ def test_a_required_part_that_is_missing_fails_instead_of_skipping(tmp_path: Pat
     )
     assert (free.returncode, bound.returncode) == (0, 1), free.stdout + bound.stdout
     absent = subprocess.run(
-        command, cwd=tmp_path, env=env | {"OPSBRAIN_REQUIRE": "no_such_part"}, capture_output=True, text=True, check=False
+        command,
+        cwd=tmp_path,
+        env=env | {"OPSBRAIN_REQUIRE": "no_such_part"},
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert absent.returncode == 1
     assert "no_such_part" in absent.stdout + absent.stderr
