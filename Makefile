@@ -7,10 +7,9 @@ SHELL := /bin/bash
 
 PYTHON ?= python3
 BIN    := .venv/bin
-# The one thing kept outside this folder: downloads of what only tests need (torch brings CUDA). The demo never uses it.
-OPSBRAIN_CACHE ?= $(HOME)/.cache/opsbrain
+# The one thing kept outside this folder: downloads of what only tests and the broker need. The demo never uses it.
+export OPSBRAIN_CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/opsbrain
 PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
-PACKAGES := engine ingest models detectors rca autofix opsbrain benchmarks
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,8 +30,8 @@ format: .venv/.everything  ## let ruff repair what it can
 	@$(BIN)/ruff check --fix-only --quiet .
 	@$(BIN)/ruff format .
 
-kafka:  ## bring up one real Kafka broker on loopback
-	@deploy/kafka/run.sh $(ARGS)
+kafka:  ## run one real Kafka broker on loopback until ctrl-c (Java 17 or newer; Maven the first time)
+	@deploy/kafka/run.sh up $(ARGS)
 
 lock: .venv/.everything  ## write the lock files anew; UPGRADE=--upgrade takes newer versions
 	@$(BIN)/uv pip compile $(LOCK) --all-extras -o requirements-dev.lock
@@ -45,7 +44,7 @@ wheel: .venv/.everything  ## build the wheel into dist/
 	@$(BIN)/python -m build --wheel --no-isolation
 
 clean:  ## remove what the tools and the demo left here, .venv included
-	@rm -rf .venv build dist out .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	@rm -rf .venv build dist out .kafka .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 	@find . -name __pycache__ -prune -exec rm -rf {} +
 
 # The environment, in steps that are redone only when what they are made from changes.
