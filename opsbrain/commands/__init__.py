@@ -1,0 +1,1 @@
+"""One file a command: thin bodies that read settings and call the parts."""
