@@ -56,7 +56,7 @@ def _record(work: Path, out: Path, timeline: Timeline, rate_per_s: float, seed: 
         _every(PROBE_PERIOD_S, cluster.probe, done)
         harmless_ns = _deploy(cluster, timeline.harmless, began)
         fault_ns = _deploy(cluster, timeline.fault, began)
-        _sleep_until(began + timeline.end_s)
+        time.sleep(timeline.end_s - timeline.fault.at_s)  # Counted from when the fault serves, however slow it started.
         end_ns = now_ns()
     finally:
         done.set()
