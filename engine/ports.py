@@ -118,7 +118,9 @@ class Format(Protocol):
     @property
     def kind(self) -> Kind: ...
 
-    def decode(self, bodies: Sequence[bytes], offsets: Sequence[int], input: str) -> tuple[pl.DataFrame, list[DeadLetter]]:
+    def decode(
+        self, bodies: Sequence[bytes], offsets: Sequence[int], input: str
+    ) -> tuple[pl.DataFrame, list[DeadLetter]]:
         """Return the rows of all readable messages (schema of `kind`), and a dead letter for each that is not."""
 
 

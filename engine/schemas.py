@@ -21,8 +21,11 @@ KINDS: Final[tuple[Kind, ...]] = ("metrics", "logs", "events", "spans", "costs",
 _COMMON: Final = {"ts_ms": pl.Int64, "offset": pl.Int64, "entity": pl.String}
 
 SCHEMAS: Final[dict[Kind, pl.Schema]] = {
-    # form: "gauge" (a level) or "counter" (only grows, resets to 0); value may be NaN (missing), never null
-    "metrics": pl.Schema(_COMMON | {"indicator": pl.String, "form": pl.String, "value": pl.Float64}),
+    # form: "gauge" (a level) or "counter" (only grows, resets to 0); value may be NaN (missing), never null;
+    # instance: which replica said it (a pod, a host:port), "" if there is only one: counters of replicas must not mix
+    "metrics": pl.Schema(
+        _COMMON | {"indicator": pl.String, "instance": pl.String, "form": pl.String, "value": pl.Float64}
+    ),
     # severity: trace, debug, info, warn, error, fatal; body is scrubbed text; signature is body with its variables masked
     "logs": pl.Schema(_COMMON | {"severity": pl.String, "body": pl.String, "signature": pl.String}),
     # reason in the sender's words (BackOff, ScalingReplicaSet); type: Normal or Warning; count: occurrences this row stands for

@@ -38,8 +38,12 @@ class Topology:
         if edge.source == edge.target:
             return
         if edge not in self._seen:
-            self._targets.setdefault(edge.source, {})[edge.target] = 1 + self._targets.get(edge.source, {}).get(edge.target, 0)
-            self._sources.setdefault(edge.target, {})[edge.source] = 1 + self._sources.get(edge.target, {}).get(edge.source, 0)
+            self._targets.setdefault(edge.source, {})[edge.target] = 1 + self._targets.get(edge.source, {}).get(
+                edge.target, 0
+            )
+            self._sources.setdefault(edge.target, {})[edge.source] = 1 + self._sources.get(edge.target, {}).get(
+                edge.source, 0
+            )
         self._seen[edge] = max(seen_ms, self._seen.get(edge, seen_ms))
 
     def forget(self, before_ms: int) -> None:

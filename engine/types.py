@@ -194,6 +194,7 @@ class Anomaly:
     observed: float
     tail_p: float
     severity: Severity
+    text: str = ""  # what the indicator stands for where its name does not say it (a log template's text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -373,16 +374,26 @@ class Inputs:
 
 
 @dataclass(frozen=True, slots=True)
+class Coverage:
+    """How much of a window an input spoke in: rows, and the first and last time they bear."""
+
+    rows: int
+    first_ms: int
+    last_ms: int
+
+
+@dataclass(frozen=True, slots=True)
 class Mark:
     """A promise of producers: every row before `watermark_ms` has been sent (later ones would be late).
 
-    `rows` counts, per closed window and kind, what an input held: {start_ms: {kind: rows}}. END_MS stands for the end.
+    `windows` says what the producer held in each window it closed with this mark: {start_ms: {kind: Coverage}}; steps
+    after the first name their windows with an empty inner dict. END_MS stands for the end of the input.
     """
 
     producers: tuple[str, ...]
     resolution_ms: int
     watermark_ms: int
-    rows: Mapping[int, Mapping[str, int]] = field(default_factory=dict)
+    windows: Mapping[int, Mapping[str, Coverage]] = field(default_factory=dict)
 
 
 END_MS = 1 << 62

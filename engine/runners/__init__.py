@@ -1,0 +1,1 @@
+"""Runners: the same steps in one process, or on Kafka."""

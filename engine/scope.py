@@ -1,0 +1,312 @@
+"""The scope step: what spans shards. Topology, changes, correlation, ranking and proposals of one cluster or tenant.
+
+One scope is handled in one place, over input sorted by (window, entity), and a window is looked at only when every
+producer is complete up to its end: so it makes no difference in what order anything arrived.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import polars as pl
+
+from engine.correlate import CorrelateConfig, Correlator
+from engine.inventory import Inventory, ObjectVersion
+from engine.messages import ANOMALIES, CHANGES, CONTEXT, FIXES, INCIDENTS, TOPOLOGY, Message
+from engine.ports import ChangeDetector, Proposer, Ranker, TopologyLearner
+from engine.schemas import SCHEMAS
+from engine.topology import Edge, Topology
+from engine.types import Anomaly, Change, History, Incident, Inputs, Mark, Phase, Severity, State
+from engine.values import plain, to_json
+from engine.watermark import Completeness
+
+
+@dataclass(frozen=True, slots=True)
+class ScopeConfig:
+    """What the scope step needs to know.
+
+    history_windows     windows of context kept as evidence for the ranker
+    topology_memory_ms  an edge not seen for this long is forgotten
+    """
+
+    correlate: CorrelateConfig
+    ranker: Ranker
+    proposer: Proposer
+    change_detector: ChangeDetector
+    topology_learner: TopologyLearner
+    shards: int = 64
+    base_resolution_ms: int = 60_000
+    history_windows: int = 60
+    topology_memory_ms: int = 86_400_000
+
+
+class _Scope:
+    """Everything known of one scope."""
+
+    def __init__(self, config: ScopeConfig, name: str, resume: State | None = None) -> None:
+        self._config = config
+        self._name = name
+        self._correlators: dict[int, Correlator] = {}
+        self._context: dict[tuple[int, int], pl.DataFrame] = {}
+        self._said: dict[str, str] = {}  # what the last revision of an open incident said
+        self._fixes: dict[str, str] = {}
+        self.topology = Topology()
+        self.inventory = Inventory()
+        if resume:
+            self._restore(resume)
+
+    def on_window(self, resolution: int, start: int, frames: dict[str, list[pl.DataFrame]]) -> list[Message]:
+        """Take one complete window; return new revisions of incidents and fixes."""
+        end = start + resolution
+        changes = self._learn(start, frames) if resolution == self._config.base_resolution_ms else []
+        context = _stack(frames.get(CONTEXT, []), ["entity", "indicator"])
+        self._keep_context(resolution, start, context)
+        scored = int(context.unique("entity")["scored"].sum()) if context is not None else 0
+        anomalies = [_anomaly(row) for row in _rows(_stack(frames.get(ANOMALIES, []), ["entity", "indicator"]))]
+        topology = self.topology if resolution == self._config.base_resolution_ms else Topology()
+        correlator = self._correlator(resolution)
+        touched = correlator.on_window(end, anomalies, scored, topology, changes)
+        messages: list[Message] = []
+        for incident in touched:
+            revised = self._revise(incident, topology, resolution, end)
+            correlator.commit(revised[0])
+            messages += revised[1]
+        return messages
+
+    def snapshot(self) -> State:
+        """Return all state."""
+        return {
+            "version": 1,
+            "correlators": {str(res): one.snapshot() for res, one in sorted(self._correlators.items())},
+            "context": [
+                {"resolution_ms": res, "start_ms": start, "frame": frame}
+                for (res, start), frame in sorted(self._context.items())
+            ],
+            "said": dict(sorted(self._said.items())),
+            "fixes": dict(sorted(self._fixes.items())),
+            "edges": [[edge.source, edge.target, edge.kind, seen] for edge, seen in self.topology.edges()],
+            "objects": [
+                {"key": list(key), "versions": [plain(one) for one in self.inventory.versions(key)]}
+                for key in self.inventory.keys()  # noqa: SIM118  (an Inventory is no mapping)
+            ],
+        }
+
+    def _restore(self, resume: State) -> None:
+        self._correlators = {
+            int(res): Correlator(self._config.correlate, self._name, int(res), one)
+            for res, one in resume["correlators"].items()
+        }
+        self._context = {(one["resolution_ms"], one["start_ms"]): one["frame"] for one in resume["context"]}
+        self._said, self._fixes = dict(resume["said"]), dict(resume["fixes"])
+        self.topology = Topology({Edge(*edge): seen for *edge, seen in resume["edges"]})
+        versions = {tuple(one["key"]): [ObjectVersion(**v) for v in one["versions"]] for one in resume["objects"]}
+        self.inventory = Inventory(versions=versions)
+
+    def _correlator(self, resolution: int) -> Correlator:
+        if resolution not in self._correlators:
+            self._correlators[resolution] = Correlator(self._config.correlate, self._name, resolution)
+        return self._correlators[resolution]
+
+    def _learn(self, start: int, frames: dict[str, list[pl.DataFrame]]) -> list[Change]:
+        for edges in frames.get(TOPOLOGY, []):
+            for source, target, kind in edges.select("source", "target", "kind").iter_rows():
+                self.topology.add(Edge(source, target, kind), start)
+        by_kind: dict[str, list[pl.DataFrame]] = {}
+        for frame in frames.get(CHANGES, []):
+            by_kind.setdefault(str(frame["kind"][0]), []).append(frame)
+        objects = _changes_of("objects", by_kind)
+        for source, target, kind in self._config.topology_learner.edges_of_objects(objects):
+            self.topology.add(Edge(source, target, kind), start)
+        self.topology.forget(start - self._config.topology_memory_ms)
+        return self._config.change_detector.changes(_changes_of("events", by_kind), objects, self.inventory)
+
+    def _keep_context(self, resolution: int, start: int, context: pl.DataFrame | None) -> None:
+        if context is not None:
+            self._context[resolution, start] = context
+        oldest = start - self._config.history_windows * resolution
+        self._context = {
+            (res, at): frame for (res, at), frame in self._context.items() if res != resolution or at > oldest
+        }
+
+    def _history(self, resolution: int, end: int) -> History:
+        frames = [
+            frame for (res, _), frame in sorted(self._context.items(), key=lambda one: one[0]) if res == resolution
+        ]
+        frame = pl.concat(frames).sort("entity", "indicator", "start_ms")
+        return History(self._name, resolution, end - self._config.history_windows * resolution, end, frame)
+
+    def _revise(
+        self, incident: Incident, topology: Topology, resolution: int, end: int
+    ) -> tuple[Incident, list[Message]]:
+        if incident.phase is Phase.OPEN:
+            ranking = self._config.ranker.rank(incident, topology, self._history(resolution, end))
+            incident = replace(incident, ranking=ranking, title=title_of(incident, ranking))
+        says = _gist(incident)
+        if self._said.get(incident.id) == says:
+            return incident, []
+        self._said[incident.id] = says
+        incident = replace(incident, revision=incident.revision + 1)
+        messages = [Message(INCIDENTS, f"{incident.id}/{incident.revision}", incident, scope=self._name)]
+        if incident.phase is Phase.RESOLVED:
+            del self._said[incident.id]
+            return incident, messages
+        return incident, messages + self._propose(incident, end)
+
+    def _propose(self, incident: Incident, end: int) -> list[Message]:
+        messages: list[Message] = []
+        for fix in self._config.proposer.propose(incident, incident.ranking, self.inventory, end):
+            says = to_json(replace(fix, revision=0)).decode()
+            if self._fixes.get(fix.id) != says:
+                self._fixes[fix.id] = says
+                fix = replace(fix, revision=incident.revision)
+                messages.append(Message(FIXES, f"{fix.id}/{fix.revision}", fix, scope=self._name))
+        return messages
+
+
+class ScopeStep:
+    """Runs the scopes it owns (all of them, or those that hash to a Kafka partition)."""
+
+    def __init__(self, config: ScopeConfig, resume: State | None = None) -> None:
+        self._config = config
+        self._scopes: dict[str, _Scope] = {}
+        self._declared: tuple[str, ...] = ()
+        self._complete: dict[int, Completeness] = {}
+        self._closed: dict[int, int] = {}
+        self._open: dict[tuple[int, int], dict[str, dict[tuple[str, str], pl.DataFrame]]] = {}
+        if resume:
+            self._declared = tuple(resume["declared"])
+            self._scopes = {name: _Scope(config, name, one) for name, one in resume["scopes"].items()}
+            self._complete = {int(res): Completeness(one) for res, one in resume["complete"].items()}
+            self._closed = {int(res): closed for res, closed in resume["closed"].items()}
+            for one in resume["open"]:
+                window = self._open.setdefault((one["resolution_ms"], one["start_ms"]), {})
+                window.setdefault(one["scope"], {})[one["stream"], one["key"]] = one["frame"]
+
+    def on_message(self, message: Message) -> list[Message]:
+        """Take anomalies, context, edges, changes, a mark or the declared inputs; return revisions of incidents and fixes."""
+        payload = message.payload
+        if isinstance(payload, pl.DataFrame):
+            self._take(message, payload)
+            return []
+        if isinstance(payload, Inputs):
+            self._take_inputs(payload)
+        elif isinstance(payload, Mark):
+            complete = self._complete.setdefault(payload.resolution_ms, Completeness())
+            complete.advance([f"{message.stream}:{one}" for one in payload.producers], payload.watermark_ms)
+        return [out for resolution in sorted(self._complete) for out in self._advance(resolution)]
+
+    def snapshot(self) -> State:
+        """Return all state."""
+        return {
+            "version": 1,
+            "declared": list(self._declared),
+            "scopes": {name: one.snapshot() for name, one in sorted(self._scopes.items())},
+            "complete": {str(res): one.snapshot() for res, one in sorted(self._complete.items())},
+            "closed": {str(res): closed for res, closed in sorted(self._closed.items())},
+            "open": [
+                {"resolution_ms": res, "start_ms": start, "scope": scope, "stream": stream, "key": key, "frame": frame}
+                for (res, start), scopes in sorted(self._open.items())
+                for scope, frames in sorted(scopes.items())
+                for (stream, key), frame in sorted(frames.items(), key=lambda item: item[0])
+            ],
+        }
+
+    def _take(self, message: Message, frame: pl.DataFrame) -> None:
+        start = int(frame["start_ms"][0])
+        resolution = (
+            int(frame["resolution_ms"][0]) if "resolution_ms" in frame.columns else self._config.base_resolution_ms
+        )
+        if start + resolution > self._closed.get(resolution, 0):
+            window = self._open.setdefault((resolution, start), {})
+            window.setdefault(message.scope, {})[message.stream, message.key] = frame
+
+    def _take_inputs(self, inputs: Inputs) -> None:
+        self._declared = tuple(sorted({*self._declared, *inputs.scopes}))
+        for name, resolution in inputs.inputs.items():
+            complete = self._complete.setdefault(resolution, Completeness())
+            complete.await_producers([f"{CHANGES}:{name}"])
+            complete.await_producers(f"{ANOMALIES}:detect/{shard}" for shard in range(self._config.shards))
+            if resolution == self._config.base_resolution_ms:
+                complete.await_producers(f"{TOPOLOGY}:join/{shard}" for shard in range(self._config.shards))
+
+    def _advance(self, resolution: int) -> list[Message]:
+        complete = self._complete[resolution].complete_up_to()
+        if complete is None or complete <= self._closed.get(resolution, 0):
+            return []
+        messages: list[Message] = []
+        ready = sorted(start for res, start in self._open if res == resolution and start + res <= complete)
+        for start in ready:
+            for scope, frames in sorted(self._open.pop((resolution, start)).items()):
+                messages += self._on_window(scope, resolution, start, frames)
+        self._closed[resolution] = complete
+        return messages
+
+    def _on_window(
+        self, scope: str, resolution: int, start: int, frames: dict[tuple[str, str], pl.DataFrame]
+    ) -> list[Message]:
+        if scope not in self._scopes:
+            self._scopes[scope] = _Scope(self._config, scope)
+        by_stream: dict[str, list[pl.DataFrame]] = {}
+        for (stream, _), frame in sorted(frames.items(), key=lambda item: item[0]):
+            by_stream.setdefault(stream, []).append(frame)
+        return self._scopes[scope].on_window(resolution, start, by_stream)
+
+
+def title_of(incident: Incident, ranking: object) -> str:
+    """Return what an incident is called: the cause if one is named, else the symptom."""
+    causes = incident.ranking.causes if ranking is None else getattr(ranking, "causes", ())
+    worst = min(incident.anomalies, key=lambda one: (one.tail_p, one.start_ms, one.entity, one.indicator))
+    symptom = f"{worst.indicator} of {_short(worst.entity)}"
+    return f"{_short(causes[0].entity)}: likely cause of {symptom}" if causes else symptom
+
+
+def _short(entity: str) -> str:
+    return entity.rpartition("/")[2]
+
+
+def _gist(incident: Incident) -> str:
+    """Return what an operator would call news: phase, severity, who is affected, what changed, the first cause."""
+    top = [cause.entity for cause in incident.ranking.causes[:1]]
+    gist = [incident.phase, incident.severity, incident.entities, [one.id for one in incident.changes], top]
+    return to_json([*gist, incident.ranking.abstained]).decode()
+
+
+def _stack(frames: Sequence[pl.DataFrame], by: list[str]) -> pl.DataFrame | None:
+    return pl.concat(frames).sort(by) if frames else None
+
+
+def _rows(frame: pl.DataFrame | None) -> list[dict[str, object]]:
+    return frame.to_dicts() if frame is not None else []
+
+
+def _changes_of(kind: str, by_kind: dict[str, list[pl.DataFrame]]) -> pl.DataFrame:
+    schema = SCHEMAS[kind]  # type: ignore[index]
+    if kind not in by_kind:
+        return schema.to_frame()
+    return pl.concat(by_kind[kind]).sort("ts_ms", "input", "offset", maintain_order=True).select(schema.names())
+
+
+_USERS_NOTICE = ("span.error_ratio", "log.severity.error", "log.severity.fatal")
+
+
+def _anomaly(row: dict[str, object]) -> Anomaly:
+    indicator, direction = str(row["indicator"]), int(row["direction"])  # type: ignore[call-overload]
+    noticed = indicator.startswith(_USERS_NOTICE) and direction > 0
+    severity = Severity.INFO if row["form"] == "money" else Severity.CRITICAL if noticed else Severity.WARNING
+    return Anomaly(
+        id=str(row["id"]),
+        entity=str(row["entity"]),
+        indicator=indicator,
+        form=str(row["form"]),
+        detectors=tuple(str(row["detectors"]).split(",")),
+        start_ms=int(row["start_ms"]),  # type: ignore[call-overload]
+        end_ms=int(row["end_ms"]),  # type: ignore[call-overload]
+        direction=direction,
+        expected_lo=float(row["expected_lo"]),  # type: ignore[arg-type]
+        expected_hi=float(row["expected_hi"]),  # type: ignore[arg-type]
+        observed=float(row["value"]),  # type: ignore[arg-type]
+        tail_p=float(row["tail_p"]),  # type: ignore[arg-type]
+        severity=severity,
+        text=str(row["text"] or ""),
+    )

@@ -1,0 +1,205 @@
+"""From rows to partials: the one step that knows about lateness.
+
+Each input partition has its own step and its own watermark; whether a row is late is decided against the rows before it
+in its own partition only, so it makes no difference how partitions interleave or how rows are cut into batches.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+
+import polars as pl
+
+from engine.messages import CHANGES, FEATURES, LATE, SPANS, Message
+from engine.partials import partials_of, with_shard
+from engine.schemas import Kind
+from engine.types import END_MS, Coverage, Mark, Records, State
+
+DAY_MS = 86_400_000
+
+
+@dataclass(frozen=True, slots=True)
+class WindowConfig:
+    """How rows become windows.
+
+    resolution_ms   length of a window; windows start at multiples of it since the epoch
+    lateness_ms     how far a row may lag behind the latest row of its partition before its window is closed without it
+    shards          number of logical shards; changing it later means starting with fresh state
+    """
+
+    resolution_ms: int = 60_000
+    lateness_ms: int = 5_000
+    shards: int = 64
+
+    def resolution_of(self, kind: Kind) -> int:
+        """Return the resolution of a kind: cost is daily, everything else has the base resolution."""
+        return DAY_MS if kind == "costs" else self.resolution_ms
+
+
+class WindowStep:
+    """Cuts one input partition into windows and emits, for each closed one, partials, spans, changes and a mark.
+
+    Holds the rows of open windows. State is bounded by the rows of `lateness_ms` plus one window. On Kafka nothing of it
+    is saved: `resume_from` says what is out already, and rows are read again.
+    """
+
+    def __init__(self, config: WindowConfig, input: str, kind: Kind, resume: State | None = None) -> None:
+        self._config = config
+        self._input = input
+        self._kind: Kind = kind
+        self.resolution_ms = config.resolution_of(kind)
+        self._open: dict[int, list[pl.DataFrame]] = {}
+        self._lowest_offset: dict[int, int] = {}
+        self._latest_ms = -1
+        self._emitted_ms = 0
+        self._position = 0
+        self._skip_before = 0
+        self.counts: Counter[str] = Counter()
+        if resume:
+            self._latest_ms, self._emitted_ms = resume["latest_ms"], resume["emitted_ms"]
+            self._position = resume["position"]
+            self._open = {int(start): [rows] for start, rows in resume["open"].items()}
+            self._lowest_offset = {start: _least(rows[0]["offset"]) for start, rows in self._open.items()}
+            self.counts = Counter(resume["counts"])
+
+    @classmethod
+    def resume_from(
+        cls, config: WindowConfig, input: str, kind: Kind, *, emitted_ms: int, latest_ms: int, position: int
+    ) -> WindowStep:
+        """Return a step that goes on after a crash: rows before `position` in windows already emitted are skipped."""
+        step = cls(config, input, kind)
+        step._emitted_ms, step._latest_ms, step._position, step._skip_before = emitted_ms, latest_ms, position, position
+        return step
+
+    @property
+    def emitted_ms(self) -> int:
+        """Return the watermark that is out: every window that ends at or before it was emitted."""
+        return self._emitted_ms
+
+    @property
+    def latest_ms(self) -> int:
+        """Return the latest event time seen, or -1."""
+        return self._latest_ms
+
+    @property
+    def position(self) -> int:
+        """Return the offset of the next message."""
+        return self._position
+
+    def safe_offset(self) -> int:
+        """Return the lowest offset of any row in an open window: where reading must start again after a crash."""
+        return min((*self._lowest_offset.values(), self._position))
+
+    def on_records(self, records: Records) -> list[Message]:
+        """Take a batch; return the late rows and everything of the windows that it closes."""
+        rows = records.frame
+        if self._skip_before:
+            rows = self._skip_known(rows)
+        self._position = max(self._position, records.next_offset)
+        if rows.is_empty():
+            return []
+        rows = rows.with_columns(_start=pl.col("ts_ms") // self.resolution_ms * self.resolution_ms)
+        before = rows["ts_ms"].cum_max().shift(1, fill_value=-1).clip(lower_bound=self._latest_ms)
+        closed = before - self._config.lateness_ms
+        is_late = (rows["_start"] + self.resolution_ms <= closed) | (
+            rows["_start"] + self.resolution_ms <= self._emitted_ms
+        )
+        late = rows.filter(is_late)
+        for (start,), part in rows.filter(~is_late).partition_by("_start", as_dict=True, maintain_order=True).items():
+            self._open.setdefault(int(start), []).append(part.drop("_start"))
+            lowest = _least(part["offset"])
+            self._lowest_offset[int(start)] = min(lowest, self._lowest_offset.get(int(start), lowest))
+        self._latest_ms = max(self._latest_ms, _greatest(rows["ts_ms"]))
+        self.counts["accepted"] += rows.height - late.height
+        messages = self._late(late.drop("_start"))
+        return messages + self._close(self._latest_ms - self._config.lateness_ms)
+
+    def on_idle(self, time_ms: int) -> list[Message]:
+        """Take an idle mark: the watermark becomes `time_ms`, and earlier rows that still come are late."""
+        return self._close(time_ms)
+
+    def on_end(self) -> list[Message]:
+        """Take the end of a recorded input: everything closes."""
+        return self._close(END_MS)
+
+    def snapshot(self) -> State:
+        """Return all state; open windows as frames."""
+        return {
+            "version": 1,
+            "latest_ms": self._latest_ms,
+            "emitted_ms": self._emitted_ms,
+            "position": self._position,
+            "open": {str(start): pl.concat(rows) for start, rows in sorted(self._open.items())},
+            "counts": dict(self.counts),
+        }
+
+    def _skip_known(self, rows: pl.DataFrame) -> pl.DataFrame:
+        end = pl.col("ts_ms") // self.resolution_ms * self.resolution_ms + self.resolution_ms
+        return rows.filter((pl.col("offset") >= self._skip_before) | (end > self._emitted_ms))
+
+    def _late(self, late: pl.DataFrame) -> list[Message]:
+        self.counts["late"] += late.height
+        if late.is_empty():
+            return []
+        # one message an offset, so that its identity does not depend on how rows were cut into batches
+        return [
+            Message(LATE, f"{self._input}/{offset}", part)
+            for (offset,), part in late.partition_by("offset", as_dict=True, maintain_order=True).items()
+        ]
+
+    def _close(self, up_to_ms: int) -> list[Message]:
+        closed_ms = up_to_ms if up_to_ms >= END_MS else up_to_ms // self.resolution_ms * self.resolution_ms
+        if closed_ms <= self._emitted_ms:
+            return []
+        messages: list[Message] = []
+        windows: dict[int, dict[str, Coverage]] = {}
+        for start in sorted(start for start in self._open if start + self.resolution_ms <= closed_ms):
+            rows = pl.concat(self._open.pop(start))
+            del self._lowest_offset[start]
+            windows[start] = {self._kind: _coverage(rows)}
+            messages += self._emit(start, rows)
+        self._emitted_ms = closed_ms
+        mark = Mark((self._input,), self.resolution_ms, closed_ms, windows)
+        return messages + [Message(stream, f"{self._input}/{closed_ms}", mark) for stream in (FEATURES, SPANS, CHANGES)]
+
+    def _emit(self, start: int, rows: pl.DataFrame) -> list[Message]:
+        key = f"{self._input}/{start}"
+        window = pl.lit(start, pl.Int64)
+        messages: list[Message] = []
+        partials = partials_of(self._kind, rows, self._config.shards)
+        if not partials.is_empty():
+            frame = partials.with_columns(
+                input=pl.lit(self._input), start_ms=window, resolution_ms=pl.lit(self.resolution_ms)
+            )
+            messages.append(Message(FEATURES, key, frame))
+        if self._kind == "spans":
+            spans = rows.select("trace_id", "span_id", "parent_span_id", "entity", start_ms=window)
+            messages.append(Message(SPANS, key, with_shard(spans, "trace_id", self._config.shards)))
+        if self._kind in ("events", "objects"):
+            messages += self._changes(start, rows)
+        return messages
+
+    def _changes(self, start: int, rows: pl.DataFrame) -> list[Message]:
+        rows = rows.with_columns(
+            scope=pl.col("entity").str.split("/").list.first(),
+            start_ms=pl.lit(start, pl.Int64),
+            input=pl.lit(self._input),
+            kind=pl.lit(self._kind),
+        )
+        return [
+            Message(CHANGES, f"{self._input}/{start}", part, scope=str(scope))
+            for (scope,), part in sorted(rows.partition_by("scope", as_dict=True, maintain_order=True).items())
+        ]
+
+
+def _coverage(rows: pl.DataFrame) -> Coverage:
+    return Coverage(rows.height, int(rows["ts_ms"].min()), _greatest(rows["ts_ms"]))
+
+
+def _least(numbers: pl.Series) -> int:
+    return int(numbers.min())  # type: ignore[arg-type]
+
+
+def _greatest(numbers: pl.Series) -> int:
+    return int(numbers.max())  # type: ignore[arg-type]
