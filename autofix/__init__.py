@@ -1,1 +1,1 @@
-"""Fixes: playbooks, policy, sandboxes, approval, rollback and audit; proposes and proves, never surprises."""
+"""Fixes: what could be done about a cause, what it would touch, what was proven of it, and how to take it back."""

@@ -1,0 +1,1 @@
+"""The playbooks, one remedy a file; `autofix.registry` lists them."""
