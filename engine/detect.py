@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from engine.features import FeatureState, coverage_share, merge
+from engine.features import Features, coverage_share, merge
 from engine.fit_schedule import FitSchedule
 from engine.ids import content_id
 from engine.messages import ANOMALIES, CONTEXT, HISTORY, Message
@@ -47,20 +47,6 @@ class DetectConfig:
     seed: int = 0
 
 
-class _Shard:
-    """One shard at one resolution: its features and its detectors."""
-
-    def __init__(self, config: DetectConfig, shard: int, resume: State | None) -> None:
-        self.features = FeatureState(shard, config.templates, resume["features"] if resume else None)
-        self.detectors: list[Detector] = [
-            one.build(config.seed, resume["detectors"][one.name] if resume else None) for one in config.detectors
-        ]
-
-    def snapshot(self, config: DetectConfig) -> State:
-        named = zip(config.detectors, self.detectors, strict=True)
-        return {"features": self.features.snapshot(), "detectors": {one.name: det.snapshot() for one, det in named}}
-
-
 class DetectStep:
     """Closes the windows of the shards it owns. State: open partials, and features and detectors by shard."""
 
@@ -71,7 +57,8 @@ class DetectStep:
         self._coverage: dict[tuple[int, int], dict[str, dict[str, Coverage]]] = {}
         self._complete: dict[int, Completeness] = {}
         self._closed: dict[int, int] = {}
-        self._running: dict[tuple[int, int], _Shard] = {}
+        self._features: dict[int, Features] = {}
+        self._detectors: dict[tuple[int, int], list[Detector]] = {}
         self._fits: dict[str, Fit] = {}
         self._scopes: tuple[str, ...] = ()
         self._needed: dict[int, list[int]] = {}
@@ -114,9 +101,12 @@ class DetectStep:
             ],
             "complete": {str(resolution): one.snapshot() for resolution, one in sorted(self._complete.items())},
             "closed": {str(resolution): closed for resolution, closed in sorted(self._closed.items())},
-            "running": {
-                f"{resolution}/{shard}": one.snapshot(self._config)
-                for (resolution, shard), one in sorted(self._running.items())
+            "features": {str(resolution): one.snapshot() for resolution, one in sorted(self._features.items())},
+            "detectors": {
+                f"{resolution}/{shard}": {
+                    config.name: one.snapshot() for config, one in zip(self._config.detectors, running, strict=True)
+                }
+                for (resolution, shard), running in sorted(self._detectors.items())
             },
             "fits": [
                 [fit.scope, fit.model, fit.until_ms, fit.from_ms, fit.state, fit.sha256, fit.failure]
@@ -133,9 +123,12 @@ class DetectStep:
             self._coverage.setdefault((resolution, start), {}).setdefault(input, {})[kind] = Coverage(*coverage)
         self._complete = {int(resolution): Completeness(one) for resolution, one in resume["complete"].items()}
         self._closed = {int(resolution): closed for resolution, closed in resume["closed"].items()}
-        for key, one in resume["running"].items():
+        for resolution, state in resume["features"].items():
+            self._features[int(resolution)] = Features(self._config.templates, state)
+        for key, states in resume["detectors"].items():
             resolution, shard = (int(part) for part in key.split("/"))
-            self._running[resolution, shard] = _Shard(self._config, shard, one)
+            running = [one.build(self._config.seed, states[one.name]) for one in self._config.detectors]
+            self._detectors[resolution, shard] = running
         self._fits = {_fit_key(fit[1], fit[0], fit[2]): Fit(*fit) for fit in resume["fits"]}
         self._scopes = tuple(resume["scopes"])
         self._needed = {int(resolution): list(needed) for resolution, needed in resume["needed"].items()}
@@ -211,19 +204,14 @@ class DetectStep:
             until = self._config.fit_schedule.next_fit(start)
             if until not in self._needed[resolution]:
                 self._needed[resolution].append(until)
-        merged = merge([parts[input] for input in sorted(parts)]) if parts else None
-        by_shard = (
-            {int(key[0]): part for key, part in merged.partition_by("shard", as_dict=True).items()}
-            if merged is not None
-            else {}
-        )  # type: ignore[call-overload]
+        merged = merge([parts[input] for input in sorted(parts)]) if parts else _NO_PARTIALS
+        features = self._features.setdefault(resolution, Features(self._config.templates))
         coverage = _coverage_by_kind(inputs, start, start + resolution)
-        outputs = [
-            self._score(shard, resolution, start, by_shard.get(shard), coverage)
-            for shard in self._shards
-            if shard in by_shard or (resolution, shard) in self._running
-        ]
-        return self._emit(resolution, start, [one for one in outputs if one is not None])
+        ticks = features.ticks(merged, start, resolution, coverage)
+        if not ticks:
+            return []
+        scores = [self._score(tick) for tick in ticks]
+        return self._emit(scored_frame(ticks, scores, [one.name for one in self._config.detectors], features))
 
     def _adopt_fits(self, resolution: int, start: int) -> None:
         schedule = self._config.fit_schedule
@@ -244,61 +232,47 @@ class DetectStep:
                 del self._fits[key]
 
     def _hand_over(self, resolution: int, fit: Fit) -> None:
-        for (res, _), shard in sorted(self._running.items(), key=lambda item: item[0]):
+        for (res, _), detectors in sorted(self._detectors.items(), key=lambda item: item[0]):
             if res == resolution:
-                for detector in shard.detectors:
+                for detector in detectors:
                     detector.adopt(fit)
 
-    def _shard(self, resolution: int, shard: int, start: int) -> _Shard:
-        running = self._running.get((resolution, shard))
-        if running is None:
-            running = self._running[resolution, shard] = _Shard(self._config, shard, None)
-            in_force = [fit for fit in self._fits.values() if fit.from_ms <= start and fit.state is not None]
-            for fit in sorted(in_force, key=lambda one: (one.model, one.scope, one.until_ms)):
-                for detector in running.detectors:
-                    detector.adopt(fit)
-        return running
-
-    def _score(
-        self, shard: int, resolution: int, start: int, merged: pl.DataFrame | None, coverage: Mapping[str, float]
-    ) -> pl.DataFrame | None:
-        running = self._shard(resolution, shard, start)
-        rows = merged if merged is not None else _NO_PARTIALS
-        tick = running.features.tick(rows, start, resolution, coverage)
-        if not len(tick.series):
-            return None
-        scores = [detector.score(tick) for detector in running.detectors]
-        for detector in running.detectors:
+    def _score(self, tick: Tick) -> list[Scores]:
+        detectors = self._detectors_of(tick)
+        scores = [detector.score(tick) for detector in detectors]
+        for detector in detectors:
             detector.learn(tick)
-        return _scored_frame(tick, scores, [one.name for one in self._config.detectors], running.features)
+        return scores
 
-    def _emit(self, resolution: int, start: int, frames: list[pl.DataFrame]) -> list[Message]:
-        if not frames:
-            return []
-        scored = pl.concat(frames).with_columns(
-            scope=pl.col("entity").str.split("/").list.first(),
-            resolution_ms=pl.lit(resolution, pl.Int64),
-            start_ms=pl.lit(start, pl.Int64),
-            end_ms=pl.lit(start + resolution, pl.Int64),
-        )
+    def _detectors_of(self, tick: Tick) -> list[Detector]:
+        key = (tick.resolution_ms, tick.shard)
+        if key not in self._detectors:
+            self._detectors[key] = [one.build(self._config.seed) for one in self._config.detectors]
+            in_force = [fit for fit in self._fits.values() if fit.from_ms <= tick.start_ms and fit.state is not None]
+            for fit in sorted(in_force, key=lambda one: (one.model, one.scope, one.until_ms)):
+                for detector in self._detectors[key]:
+                    detector.adopt(fit)
+        return self._detectors[key]
+
+    def _emit(self, scored: pl.DataFrame) -> list[Message]:
         messages: list[Message] = []
-        for (scope,), part in sorted(scored.partition_by("scope", as_dict=True, maintain_order=True).items()):
-            for (shard,), rows in sorted(part.partition_by("shard", as_dict=True, maintain_order=True).items()):
-                key = f"{scope}/{resolution}/{start}/{shard}"
-                messages.append(Message(CONTEXT, key, self._context(rows), scope=str(scope)))
-                anomalies = _anomalies(rows.filter(pl.col("tail_p") <= self._config.anomaly_tail_p))
-                if not anomalies.is_empty():
-                    messages.append(Message(ANOMALIES, key, anomalies, scope=str(scope)))
-                if self._config.keep_history:
-                    messages.append(Message(HISTORY, key, rows, scope=str(scope)))
+        resolution, start = scored.select("resolution_ms", "start_ms").row(0)
+        for (scope,), rows in sorted(scored.partition_by("scope", as_dict=True, maintain_order=True).items()):
+            # the step's first shard makes the key its own; what is in it is sorted by entity again by the receiver
+            key = f"{scope}/{resolution}/{start}/{self._shards[0]}"
+            messages.append(Message(CONTEXT, key, self._context(rows), scope=str(scope)))
+            anomalies = rows.filter(pl.col("tail_p") <= self._config.anomaly_tail_p)
+            if not anomalies.is_empty():
+                messages.append(Message(ANOMALIES, key, _identified(anomalies), scope=str(scope)))
+            if self._config.keep_history:
+                messages.append(Message(HISTORY, key, rows, scope=str(scope)))
         return messages
 
     def _context(self, rows: pl.DataFrame) -> pl.DataFrame:
         rows = rows.with_columns(scored=pl.col("tail_p").is_not_nan().sum().over("entity").cast(pl.Int64))
         order = rows.sort(pl.col("tail_p").fill_nan(2.0), "entity", "indicator", maintain_order=True)
-        return (
-            order.group_by("entity", maintain_order=True).head(self._config.context_series).sort("entity", "indicator")
-        )
+        strangest = order.group_by("entity", maintain_order=True).head(self._config.context_series)
+        return strangest.select(rows.columns).sort("entity", "indicator")
 
 
 def _fit_key(model: str, scope: str, until_ms: int) -> str:
@@ -329,44 +303,66 @@ def fuse(scores: Sequence[Scores]) -> tuple[Floats, np.ndarray]:
     return np.where(count > 0, np.minimum(lowest * np.maximum(count, 1), 1.0), np.nan), ready
 
 
-def _scored_frame(tick: Tick, scores: Sequence[Scores], names: Sequence[str], features: FeatureState) -> pl.DataFrame:
-    fused, ready = fuse(scores)
-    tails = np.stack([np.where(np.isnan(one.tail_p), np.inf, one.tail_p) for one in scores])
+def scored_frame(
+    ticks: Sequence[Tick], scores: Sequence[Sequence[Scores]], names: Sequence[str], features: Features
+) -> pl.DataFrame:
+    """Return one window's scores of all shards as one frame, sorted by (entity, indicator).
+
+    The band and direction shown are those of the detector that found the series strangest, or of the first that has a
+    band; `detectors` names all whose own probability carries the fused one.
+    """
+    together = [_joined([one[detector] for one in scores]) for detector in range(len(names))]
+    fused, ready = fuse(together)
+    tails = np.where(ready, np.stack([one.tail_p for one in together]), np.inf)
     best = tails.argmin(axis=0)
-    pick = (best, np.arange(len(fused)))
-    agree = (tails * np.maximum(ready.sum(axis=0), 1) <= np.nan_to_num(fused, nan=-1.0)) & ready
-    lo, hi = (np.stack([getattr(one, name) for one in scores]) for name in ("expected_lo", "expected_hi"))
-    band = np.where(
-        np.isnan(lo[pick]), np.argmax(~np.isnan(lo), axis=0), best
-    )  # the forest has no band: show one that has
-    pick_band = (band, np.arange(len(fused)))
-    series = [tick.index[number] for number in tick.series.tolist()]
-    texts = [features.template_text(one.indicator) for one in series]
-    return pl.DataFrame(
-        {
-            "shard": pl.Series([tick.shard] * len(fused), dtype=pl.Int32),
-            "entity": [one.entity for one in series],
-            "indicator": [one.indicator for one in series],
-            "form": [one.form for one in series],
-            "value": tick.values,
-            "tail_p": fused,
-            "direction": np.stack([one.direction for one in scores])[pick].astype(np.int8),
-            "expected_lo": lo[pick_band],
-            "expected_hi": hi[pick_band],
-            "detectors": [
-                ",".join(n for n, yes in zip(names, column, strict=True) if yes) for column in agree.T.tolist()
-            ],
-            "text": texts,
-        },
-        schema_overrides={"text": pl.String, "detectors": pl.String},
-    ).sort("entity", "indicator")
+    rows = np.arange(len(fused))
+    lo, hi = (np.stack([getattr(one, name) for one in together]) for name in ("expected_lo", "expected_hi"))
+    band = np.where(np.isnan(lo[best, rows]), np.argmax(~np.isnan(lo), axis=0), best)
+    carries = ready & (np.minimum(tails * np.maximum(ready.sum(axis=0), 1), 1.0) <= fused)
+    series = [tick.index[number] for tick in ticks for number in tick.series.tolist()]
+    first = ticks[0]
+    return (
+        pl.DataFrame(
+            {
+                "entity": [one.entity for one in series],
+                "indicator": [one.indicator for one in series],
+                "form": [one.form for one in series],
+                "value": np.concatenate([tick.values for tick in ticks]),
+                "tail_p": fused,
+                "direction": np.stack([one.direction for one in together])[best, rows].astype(np.int8),
+                "expected_lo": lo[band, rows],
+                "expected_hi": hi[band, rows],
+                "detectors": _names_of(carries, names),
+                "text": [features.template_text(one.indicator) for one in series],
+            },
+            schema_overrides={"text": pl.String, "detectors": pl.String},
+        )
+        .with_columns(
+            scope=pl.col("entity").str.split("/").list.first(),
+            resolution_ms=pl.lit(first.resolution_ms, pl.Int64),
+            start_ms=pl.lit(first.start_ms, pl.Int64),
+            end_ms=pl.lit(first.end_ms, pl.Int64),
+        )
+        .sort("entity", "indicator", "form")
+    )
 
 
-def _anomalies(rows: pl.DataFrame) -> pl.DataFrame:
-    ids = [
-        content_id("anm", entity, indicator, form, start, end)
-        for entity, indicator, form, start, end in rows.select(
-            "entity", "indicator", "form", "start_ms", "end_ms"
-        ).iter_rows()
-    ]
-    return rows.with_columns(id=pl.Series(ids, dtype=pl.String))
+def _joined(parts: Sequence[Scores]) -> Scores:
+    return Scores(
+        *(
+            np.concatenate([getattr(one, name) for one in parts])
+            for name in ("raw", "tail_p", "direction", "expected_lo", "expected_hi")
+        )
+    )
+
+
+def _names_of(mask: np.ndarray, names: Sequence[str]) -> list[str]:
+    # few detectors, so few combinations: name each combination once
+    codes = (mask * (1 << np.arange(len(names)))[:, None]).sum(axis=0)
+    known = {code: ",".join(n for bit, n in enumerate(names) if code >> bit & 1) for code in np.unique(codes).tolist()}
+    return [known[code] for code in codes.tolist()]
+
+
+def _identified(anomalies: pl.DataFrame) -> pl.DataFrame:
+    parts = anomalies.select("entity", "indicator", "form", "start_ms", "end_ms").iter_rows()
+    return anomalies.with_columns(id=pl.Series([content_id("anm", *one) for one in parts], dtype=pl.String))

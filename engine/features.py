@@ -6,17 +6,17 @@
 | counters | their name: increase per second, resets counted as such, summed over instances | rate |
 | logs | `log.severity.<severity>`, `log.template.<id>` | count |
 | events | `event.<reason>` | count |
-| spans | `span.rate`, `span.error_ratio`, `span.p50_ms`, `span.p90_ms`, `span.p99_ms`; `span.p90_ms{<operation>}` | rate, ratio, duration |
+| spans, by entity | `span.rate`, `span.error_ratio`, `span.p50_ms`, `span.p90_ms`, `span.p99_ms` | rate, ratio, duration |
+| spans, by operation | `span.p90_ms{<operation>}` | duration |
 | cost | `cost.usd`: the newest period, once | money |
 
-Counts and rates are zero only where their input spoke in the window and the series did not; where an input was silent as
-a whole there is no value at all, and where it spoke for part of the window counts and rates are scaled to all of it.
+Counts and rates are zero only where their input spoke in the window and the series did not; where an input was silent
+as a whole there is no value at all, and where it spoke for part of the window counts and rates are scaled to all of it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -24,202 +24,225 @@ import polars as pl
 
 from engine.partials import bucket_bound_ms
 from engine.ports import LogTemplates, LogTemplatesConfig
-from engine.types import Coverage, Series, SeriesIndex, State, Tick
+from engine.types import Coverage, Floats, Ints, Series, SeriesIndex, State, Tick
 
 QUANTILES: Final = (0.5, 0.9, 0.99)
 SPEAKING_COVERAGE: Final = 0.25  # an input that covered less of a window has not spoken: its counts say nothing
-EDGE_SPACINGS: Final = (
-    20.0  # a silence at a window's edge this many mean spacings long is a gap of the input, not chance
+EDGE_SPACINGS: Final = 20.0  # a silence at an edge of this many mean spacings is a gap of the input, not chance
+
+_VALUE: Final = pl.Schema(
+    {"shard": pl.Int32, "entity": pl.String, "indicator": pl.String, "form": pl.String, "value": pl.Float64}
 )
-
-_KIND_OF_COUNT: Final = {"log.": "logs", "event.": "events"}
-
-
-@dataclass(slots=True)
-class _Known:
-    """A count series' last word, for filling zeros."""
-
-    number: int
-    kind: str
+_COUNTER: Final = pl.Schema(
+    {"entity": pl.String, "indicator": pl.String, "instance": pl.String, "time": pl.Int64, "sample": pl.Float64}
+)
+_KNOWN: Final = pl.Schema({"shard": pl.Int32, "entity": pl.String, "indicator": pl.String, "kind": pl.String})
 
 
-class FeatureState:
-    """What one shard remembers between windows: names, last counter samples, known counts, templates."""
+class Features:
+    """Makes the ticks of the shards of one step, all shards in one pass.
 
-    def __init__(self, shard: int, templates: LogTemplatesConfig, resume: State | None = None) -> None:
-        self.shard = shard
+    What it remembers between windows: names, last counter samples, which counts exist, templates. Nothing of a shard
+    depends on another one. Cost: a handful of frame operations a window, and one dictionary look-up a series.
+    """
+
+    def __init__(self, templates: LogTemplatesConfig, resume: State | None = None) -> None:
         self._templates: LogTemplates = templates.build(resume["templates"] if resume else None)
-        self.index = SeriesIndex([Series(*one) for one in resume["series"]] if resume else ())
-        self._numbers = {_name(one): number for number, one in enumerate(self.index.all())}
-        self._counters: dict[str, tuple[int, float]] = (
-            {key: (int(last[0]), float(last[1])) for key, last in resume["counters"].items()} if resume else {}
-        )
-        self._counts: dict[int, str] = {int(n): kind for n, kind in resume["counts"].items()} if resume else {}
+        self._indexes: dict[int, SeriesIndex] = {}
+        self._numbers: dict[str, int] = {}
+        self._counters: pl.DataFrame = resume["counters"] if resume else _COUNTER.to_frame()
+        self._known: pl.DataFrame = resume["known"] if resume else _KNOWN.to_frame()
+        self._callees: pl.DataFrame = resume["callees"] if resume else _KNOWN.to_frame().select("shard", "entity")
         self._spoken: dict[str, int] = dict(resume["spoken"]) if resume else {}
         self._born: dict[str, dict[str, int]] = {k: dict(v) for k, v in resume["born"].items()} if resume else {}
-        self._rates: dict[str, int] = dict(resume["rates"]) if resume else {}
         self._cost_until: dict[str, int] = dict(resume["cost_until"]) if resume else {}
+        for shard, series in resume["series"].items() if resume else ():
+            index = self._indexes[int(shard)] = SeriesIndex([Series(*one) for one in series])
+            self._numbers |= {_name(one.entity, one.indicator, one.form): n for n, one in enumerate(index.all())}
 
     def template_text(self, indicator: str) -> str:
         """Return the text behind a `log.template.<id>` indicator, "" for any other."""
         prefix = "log.template."
         return self._templates.text(indicator[len(prefix) :]) if indicator.startswith(prefix) else ""
 
-    def tick(self, merged: pl.DataFrame, start_ms: int, resolution_ms: int, coverage: Mapping[str, float]) -> Tick:
-        """Return the tick of one window from its merged partials (this shard's rows, sorted; may be empty).
+    def ticks(
+        self, merged: pl.DataFrame, start_ms: int, resolution_ms: int, coverage: Mapping[str, float]
+    ) -> list[Tick]:
+        """Return one window's ticks by shard, from its merged partials; shards without any series have none.
 
         `coverage` gives for each kind the share of the window its inputs spoke in; a kind that is not there was silent.
         """
-        values: dict[int, float] = {}
-        zeros: dict[int, int] = {}
-        by_form = {str(form): part for (form,), part in merged.partition_by("form", as_dict=True).items()}
         for entity in merged["entity"].unique().sort():
             self._born.setdefault(entity, dict(self._spoken))
         seconds = resolution_ms / 1000
-        self._gauges(by_form.get("gauge"), values)
-        self._counter_rates(by_form.get("counter"), values, seconds)
-        self._span_features(by_form.get("spans"), by_form.get("latency"), values, seconds, coverage.get("spans"))
-        self._count_features(self._all_counts(by_form), values, zeros, coverage)
-        self._cost(by_form.get("cost"), values)
+        forms = {str(form): part for (form,), part in merged.partition_by("form", as_dict=True).items()}
+        parts = [
+            *self._gauges(forms.get("gauge")),
+            *self._rates(forms.get("counter"), seconds),
+            *self._spans(forms.get("spans"), forms.get("latency"), seconds, coverage.get("spans", 0.0)),
+            *self._cost(forms.get("cost")),
+        ]
+        counted, zeros = self._counts(forms, coverage)
+        values = pl.concat([_VALUE.to_frame(), *parts, counted])
+        unseen = np.r_[np.zeros(values.height - counted.height, np.int64), zeros]
         for kind, share in sorted(coverage.items()):
             if share >= SPEAKING_COVERAGE:
                 self._spoken[kind] = self._spoken.get(kind, 0) + 1
-        numbers = np.array(sorted(values), dtype=np.int64)
-        out = np.array([values[number] for number in numbers.tolist()], dtype=np.float64)
-        out.flags.writeable = False
-        unseen = np.array([zeros.get(number, 0) for number in numbers.tolist()], dtype=np.int64)
-        return Tick(self.shard, resolution_ms, start_ms, start_ms + resolution_ms, self.index, numbers, out, unseen)
+        return self._ticks(values, unseen, start_ms, resolution_ms)
 
     def snapshot(self) -> State:
         """Return all state."""
         return {
             "version": 1,
             "templates": self._templates.snapshot(),
-            "series": [[one.entity, one.indicator, one.form] for one in self.index.all()],
-            "counters": {key: list(last) for key, last in sorted(self._counters.items())},
-            "counts": {str(number): kind for number, kind in sorted(self._counts.items())},
+            "series": {
+                str(shard): [[one.entity, one.indicator, one.form] for one in index.all()]
+                for shard, index in sorted(self._indexes.items())
+            },
+            "counters": self._counters,
+            "known": self._known,
+            "callees": self._callees,
             "spoken": dict(sorted(self._spoken.items())),
             "born": {entity: dict(born) for entity, born in sorted(self._born.items())},
-            "rates": dict(sorted(self._rates.items())),
             "cost_until": dict(sorted(self._cost_until.items())),
         }
 
-    def _number(self, entity: str, indicator: str, form: str) -> int:
-        name = f"{entity}\0{indicator}\0{form}"
-        number = self._numbers.get(name)
-        if number is None:
-            number = self._numbers[name] = self.index.number(Series(entity, indicator, form))
-        return number
+    def _ticks(self, values: pl.DataFrame, unseen: Ints, start_ms: int, resolution_ms: int) -> list[Tick]:
+        shards = values["shard"].to_numpy()
+        numbers = self._numbered(values)
+        order = np.lexsort((numbers, shards))
+        shards, numbers, unseen = shards[order], numbers[order], unseen[order]
+        out = values["value"].to_numpy()[order]
+        out.flags.writeable = False
+        starts = np.flatnonzero(np.r_[True, shards[1:] != shards[:-1]]) if len(shards) else np.empty(0, np.int64)
+        return [
+            Tick(
+                shard,
+                resolution_ms,
+                start_ms,
+                start_ms + resolution_ms,
+                self._indexes[shard],
+                numbers[begin:end],
+                out[begin:end],
+                unseen[begin:end],
+            )
+            for shard, begin, end in zip(
+                shards[starts].tolist(), starts, [*starts[1:].tolist(), len(shards)], strict=True
+            )
+        ]
 
-    def _gauges(self, part: pl.DataFrame | None, values: dict[int, float]) -> None:
+    def _numbered(self, values: pl.DataFrame) -> Ints:
+        """Return each row's series number within its shard, giving new series theirs in the order of their names."""
+        names = (values["entity"] + "\0" + values["indicator"] + "\0" + values["form"]).to_list()
+        known = self._numbers
+        new = sorted((name, row) for row, name in enumerate(names) if name not in known)
+        for name, row in new:
+            shard, entity, indicator, form = values.select("shard", "entity", "indicator", "form").row(row)
+            known[name] = self._indexes.setdefault(shard, SeriesIndex()).number(Series(entity, indicator, form))
+        return np.fromiter((known[name] for name in names), np.int64, len(names))
+
+    def _gauges(self, part: pl.DataFrame | None) -> list[pl.DataFrame]:
         if part is None:
-            return
-        means = part["total"].to_numpy() / part["n"].to_numpy()
-        for entity, indicator, mean in zip(part["entity"], part["indicator"], means.tolist(), strict=True):
-            values[self._number(entity, indicator, "gauge")] = mean
+            return []
+        return [_valued(part, "gauge", pl.col("total") / pl.col("n"))]
 
-    def _counter_rates(self, part: pl.DataFrame | None, values: dict[int, float], seconds: float) -> None:
+    def _rates(self, part: pl.DataFrame | None, seconds: float) -> list[pl.DataFrame]:
         if part is None:
-            return
-        increases: dict[tuple[str, str], float] = {}
-        for entity, indicator, instance, times, samples in part.select(
-            "entity", "indicator", "instance", "times", "samples"
-        ).iter_rows():
-            order = sorted(zip(times, samples, strict=True))
-            key = f"{entity}\0{indicator}\0{instance}"
-            last = self._counters.get(key)
-            previous = last[1] if last is not None else order[0][1]
-            steps = np.diff(np.array([previous, *(sample for _, sample in order)]))
-            # after a reset the counter began again at 0: all of its new value is increase
-            after = np.array([sample for _, sample in order])
-            increase = float(np.where(steps >= 0, steps, after).sum())
-            self._counters[key] = order[-1]
-            if last is not None or len(order) > 1:
-                increases[entity, indicator] = increases.get((entity, indicator), 0.0) + increase
-        for (entity, indicator), increase in increases.items():
-            values[self._number(entity, indicator, "rate")] = increase / seconds
+            return []
+        keys = ["entity", "indicator", "instance"]
+        samples = part.select("shard", *keys, time="times", sample="samples").explode("time", "sample")
+        last = self._counters.join(samples.select(*keys, "shard").unique(), on=keys, how="inner")
+        together = pl.concat([last.select(samples.columns), samples]).sort(*keys, "time", "sample")
+        step = pl.col("sample").diff().over(keys)
+        # after a reset the counter began again at 0: all of its new value is increase
+        together = together.with_columns(
+            step=pl.when(step >= 0).then(step).otherwise(pl.col("sample")), first=step.is_null()
+        )
+        ends = together.group_by(keys, maintain_order=True).last().select(_COUNTER.names())
+        self._counters = pl.concat([self._counters.join(ends, on=keys, how="anti"), ends]).sort(keys)
+        steps = together.filter(~pl.col("first"))
+        summed = steps.group_by("shard", "entity", "indicator", maintain_order=True).agg(
+            # a fold in row order, so that the bytes do not depend on how the sum is split over threads
+            total=pl.col("step").cum_sum().last()
+        )
+        return [_valued(summed, "rate", pl.col("total") / seconds)]
 
-    def _span_features(
-        self,
-        spans: pl.DataFrame | None,
-        latency: pl.DataFrame | None,
-        values: dict[int, float],
-        seconds: float,
-        coverage: float | None,
-    ) -> None:
-        spoke = coverage is not None and coverage >= SPEAKING_COVERAGE
-        seen: set[str] = set()
+    def _spans(
+        self, spans: pl.DataFrame | None, latency: pl.DataFrame | None, seconds: float, coverage: float
+    ) -> list[pl.DataFrame]:
+        parts: list[pl.DataFrame] = []
+        spoke = coverage >= SPEAKING_COVERAGE
         if spans is not None and latency is not None:
-            whole = spans.group_by("entity").agg(pl.col("n").sum(), pl.col("total").sum()).sort("entity")
-            for entity, n, errors in whole.iter_rows():
-                seen.add(entity)
-                values[self._number(entity, "span.error_ratio", "ratio")] = errors / n
-                if spoke and coverage:
-                    values[self._number(entity, "span.rate", "rate")] = n / seconds / coverage
-                    self._rates[entity] = 1
-            together = latency.group_by("entity", "bucket").agg(pl.col("n").sum()).sort("entity", "bucket")
-            for (entity,), part in together.partition_by("entity", as_dict=True, maintain_order=True).items():
-                for share, quantile in zip(QUANTILES, quantiles_ms(part, QUANTILES), strict=True):
-                    values[self._number(entity, f"span.p{round(share * 100)}_ms", "duration")] = quantile
-            for (entity, operation), part in (
-                latency.sort("entity", "indicator", "bucket")
-                .partition_by("entity", "indicator", as_dict=True, maintain_order=True)
-                .items()
-            ):
-                (quantile,) = quantiles_ms(part, (0.9,))
-                values[self._number(entity, f"span.p90_ms{{{operation}}}", "duration")] = quantile
+            whole = (
+                spans.group_by("shard", "entity").agg(pl.col("n").sum(), pl.col("total").sum()).sort("shard", "entity")
+            )
+            parts.append(_valued(whole, "ratio", pl.col("total") / pl.col("n"), "span.error_ratio"))
+            if spoke:
+                parts.append(_valued(whole, "rate", pl.col("n") / (seconds * coverage), "span.rate"))
+            parts += _latencies(latency)
+            seen = whole.select("shard", "entity")
+            self._callees = pl.concat([self._callees, seen]).unique().sort("shard", "entity")
         if spoke:
-            for entity in sorted(self._rates.keys() - seen):
-                values[self._number(entity, "span.rate", "rate")] = 0.0
+            silent = self._callees
+            if spans is not None:
+                silent = silent.join(spans.select("entity").unique(), on="entity", how="anti")
+            parts.append(_valued(silent, "rate", pl.lit(0.0), "span.rate"))
+        return parts
 
-    def _all_counts(self, by_form: Mapping[str, pl.DataFrame]) -> list[tuple[str, str, int]]:
-        counts: list[tuple[str, str, int]] = []
-        if (plain := by_form.get("count")) is not None:
-            counts += plain.select("entity", "indicator", "n").iter_rows()
-        if (signatures := by_form.get("signature")) is not None:
-            counts += self._template_counts(signatures)
-        return counts
+    def _counts(self, forms: Mapping[str, pl.DataFrame], coverage: Mapping[str, float]) -> tuple[pl.DataFrame, Ints]:
+        """Return the values of all counts, zeros filled in, and for each how often it was zero before it first came."""
+        speaking = {kind: share for kind, share in coverage.items() if share >= SPEAKING_COVERAGE}
+        plain = forms.get("count")
+        parts = [plain.select("shard", "entity", "indicator", "n")] if plain is not None else []
+        parts += self._template_counts(forms.get("signature"))
+        if not parts:
+            counted = pl.DataFrame(
+                schema={"shard": pl.Int32, "entity": pl.String, "indicator": pl.String, "n": pl.Int64}
+            )
+        else:
+            counted = pl.concat(parts)
+        counted = counted.with_columns(kind=_kind_of_count()).filter(pl.col("kind").is_in(sorted(speaking)))
+        keys = ["entity", "indicator"]
+        new = counted.join(self._known, on=keys, how="anti").select("shard", *keys, "kind")
+        self._known = pl.concat([self._known, new]).sort("shard", *keys)
+        quiet = self._known.filter(pl.col("kind").is_in(sorted(speaking))).join(counted, on=keys, how="anti")
+        share = pl.col("kind").replace_strict(speaking, default=1.0, return_dtype=pl.Float64)
+        values = pl.concat(
+            [
+                counted.select("shard", *keys, form=pl.lit("count"), value=pl.col("n") / share),
+                quiet.select("shard", *keys, form=pl.lit("count"), value=pl.lit(0.0)),
+            ]
+        )
+        before = {(entity, indicator): self._unseen(entity, kind) for _, entity, indicator, kind in new.iter_rows()}
+        zeros = [before.get(key, 0) for key in values.select(keys).iter_rows()] if before else [0] * values.height
+        return values, np.array(zeros, dtype=np.int64)
 
-    def _template_counts(self, signatures: pl.DataFrame) -> list[tuple[str, str, int]]:
-        counts: dict[tuple[str, str], int] = {}
-        for (service,), part in sorted(signatures.partition_by("entity", as_dict=True).items()):
-            part = part.sort("indicator")
-            lines = part["n"].to_list()
-            ids = self._templates.assign(str(service), part["indicator"].to_list(), lines)
-            for template, n in zip(ids, lines, strict=True):
-                key = (str(service), f"log.template.{template}")
-                counts[key] = counts.get(key, 0) + n
-        return [(entity, indicator, n) for (entity, indicator), n in sorted(counts.items())]
+    def _unseen(self, entity: str, kind: str) -> int:
+        return self._spoken.get(kind, 0) - self._born[entity].get(kind, 0)
 
-    def _count_features(
-        self,
-        counts: Sequence[tuple[str, str, int]],
-        values: dict[int, float],
-        zeros: dict[int, int],
-        coverage: Mapping[str, float],
-    ) -> None:
-        for entity, indicator, n in counts:
-            kind = _kind_of(indicator)
-            share = coverage.get(kind, 0.0)
-            if share < SPEAKING_COVERAGE:
-                continue
-            number = self._number(entity, indicator, "count")
-            if number not in self._counts:
-                self._counts[number] = kind
-                zeros[number] = self._spoken.get(kind, 0) - self._born[entity].get(kind, 0)
-            values[number] = n / share
-        for number, kind in self._counts.items():
-            if number not in values and coverage.get(kind, 0.0) >= SPEAKING_COVERAGE:
-                values[number] = 0.0
+    def _template_counts(self, signatures: pl.DataFrame | None) -> list[pl.DataFrame]:
+        if signatures is None:
+            return []
+        rows = signatures.sort("entity", "indicator")
+        indicators: list[str] = []
+        for service, part in rows.group_by("entity", maintain_order=True):
+            ids = self._templates.assign(str(service[0]), part["indicator"].to_list(), part["n"].to_list())
+            indicators += [f"log.template.{one}" for one in ids]
+        rows = rows.with_columns(indicator=pl.Series(indicators, dtype=pl.String))
+        return [rows.group_by("shard", "entity", "indicator", maintain_order=True).agg(pl.col("n").sum())]
 
-    def _cost(self, part: pl.DataFrame | None, values: dict[int, float]) -> None:
+    def _cost(self, part: pl.DataFrame | None) -> list[pl.DataFrame]:
         if part is None:
-            return
-        for entity, period_ms, amount in part.sort("entity", "bucket").select("entity", "bucket", "total").iter_rows():
-            # a period that was scored before is history: its revision must not move a window
-            if period_ms > self._cost_until.get(entity, -1):
-                self._cost_until[entity] = period_ms
-                values[self._number(entity, "cost.usd", "money")] = amount
+            return []
+        newest = part.sort("entity", "bucket").group_by("shard", "entity", maintain_order=True).last()
+        # a period that was scored before is history: its revision must not move a window
+        fresh = [
+            period > self._cost_until.get(entity, -1)
+            for entity, period in newest.select("entity", "bucket").iter_rows()
+        ]
+        newest = newest.filter(pl.Series(fresh, dtype=pl.Boolean))
+        self._cost_until |= dict(newest.select("entity", "bucket").iter_rows())
+        return [_valued(newest, "money", pl.col("total"), "cost.usd")]
 
 
 def merge(partials: Sequence[pl.DataFrame]) -> pl.DataFrame:
@@ -239,8 +262,8 @@ def merge(partials: Sequence[pl.DataFrame]) -> pl.DataFrame:
         .then(pl.col("total").last())
         .otherwise(pl.col("total").cum_sum().last())
         .alias("total"),
-        pl.col("times").list.explode(),
-        pl.col("samples").list.explode(),
+        pl.col("times").list.explode(keep_nulls=False, empty_as_null=False),
+        pl.col("samples").list.explode(keep_nulls=False, empty_as_null=False),
     )
 
 
@@ -259,20 +282,51 @@ def coverage_share(windows: Sequence[Coverage], start_ms: int, end_ms: int) -> f
     return max(end - start, 1) / (end_ms - start_ms)
 
 
-def quantiles_ms(histogram: pl.DataFrame, shares: Sequence[float]) -> list[float]:
-    """Return quantiles of a histogram (columns bucket, n; sorted by bucket), interpolated within a bucket on a log scale."""
-    buckets, counts = histogram["bucket"].to_numpy(), histogram["n"].to_numpy()
+def quantiles_ms(groups: Ints, buckets: Ints, counts: Ints, shares: Sequence[float]) -> Floats:
+    """Return quantiles (G, len(shares)) of G histograms that lie one after the other, sorted by (group, bucket).
+
+    `groups` numbers each row's histogram from 0 without gaps. Interpolated within a bucket on a log scale.
+    """
     reached = np.cumsum(counts)
-    ranks = np.array(shares) * reached[-1]
-    at = np.minimum(np.searchsorted(reached, ranks, side="left"), len(buckets) - 1)
+    starts = np.flatnonzero(np.r_[True, groups[1:] != groups[:-1]])
+    ends = np.r_[starts[1:], len(groups)] - 1
+    base = reached[starts] - counts[starts]
+    ranks = base[:, None] + np.asarray(shares)[None, :] * (reached[ends] - base)[:, None]
+    at = np.clip(np.searchsorted(reached, ranks, side="left"), starts[:, None], ends[:, None])
     inside = (ranks - (reached[at] - counts[at])) / counts[at]
     lower, upper = bucket_bound_ms(buckets[at]), bucket_bound_ms(buckets[at] + 1)
-    return [float(one) for one in lower * (upper / lower) ** inside]
+    return np.asarray(lower * (upper / lower) ** inside)
 
 
-def _name(series: Series) -> str:
-    return f"{series.entity}\0{series.indicator}\0{series.form}"
+def _latencies(latency: pl.DataFrame) -> list[pl.DataFrame]:
+    whole = latency.group_by("shard", "entity", "bucket").agg(pl.col("n").sum()).sort("shard", "entity", "bucket")
+    entities, quantiles = _quantiles_of(whole, ["shard", "entity"], QUANTILES)
+    parts = [
+        _valued(
+            entities.with_columns(q=quantiles[:, column]), "duration", pl.col("q"), f"span.p{round(share * 100)}_ms"
+        )
+        for column, share in enumerate(QUANTILES)
+    ]
+    by_operation = latency.sort("shard", "entity", "indicator", "bucket")
+    operations, p90 = _quantiles_of(by_operation, ["shard", "entity", "indicator"], (0.9,))
+    named = operations.with_columns(indicator=pl.format("span.p90_ms{{{}}}", "indicator"), q=p90[:, 0])
+    return [*parts, _valued(named, "duration", pl.col("q"))]
 
 
-def _kind_of(indicator: str) -> str:
-    return next(kind for prefix, kind in _KIND_OF_COUNT.items() if indicator.startswith(prefix))
+def _quantiles_of(rows: pl.DataFrame, keys: list[str], shares: Sequence[float]) -> tuple[pl.DataFrame, Floats]:
+    groups = rows.select(pl.struct(keys).rle_id().cast(pl.Int64))[:, 0].to_numpy()
+    names = rows.select(keys).unique(maintain_order=True)
+    return names, quantiles_ms(groups, rows["bucket"].to_numpy(), rows["n"].to_numpy(), shares)
+
+
+def _valued(rows: pl.DataFrame, form: str, value: pl.Expr, indicator: str | None = None) -> pl.DataFrame:
+    name = pl.col("indicator") if indicator is None else pl.lit(indicator)
+    return rows.select("shard", "entity", indicator=name, form=pl.lit(form), value=value.cast(pl.Float64))
+
+
+def _kind_of_count() -> pl.Expr:
+    return pl.when(pl.col("indicator").str.starts_with("log.")).then(pl.lit("logs")).otherwise(pl.lit("events"))
+
+
+def _name(entity: str, indicator: str, form: str) -> str:
+    return f"{entity}\0{indicator}\0{form}"

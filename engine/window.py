@@ -198,8 +198,8 @@ def _coverage(rows: pl.DataFrame) -> Coverage:
 
 
 def _least(numbers: pl.Series) -> int:
-    return int(numbers.min())  # type: ignore[arg-type]
+    return int(numbers.to_numpy().min())
 
 
 def _greatest(numbers: pl.Series) -> int:
-    return int(numbers.max())  # type: ignore[arg-type]
+    return int(numbers.to_numpy().max())
