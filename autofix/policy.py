@@ -121,6 +121,10 @@ class PolicyConfig:
         gained = sorted(_privileges(effect.after) - _privileges(effect.before))
         if gained:
             yield f"it would gain privileges: {', '.join(gained)}"
+        known = _reach(effect.before).union(*(_reach(one) for one in effect.earlier))
+        reached = sorted(_reach(effect.after) - known)
+        if reached:
+            yield f"it would reach what it never did: {', '.join(reached)}"
         yield from self._replicas(effect)
         yield from self._memory(effect)
 
@@ -180,16 +184,25 @@ def _privileges(manifest: Manifest) -> set[str]:
     """Return what a pod template is allowed beyond an ordinary pod, in words."""
     pod = member(manifest, "spec", "template", "spec")
     found = {name for name in ("hostNetwork", "hostPID", "hostIPC") if member(pod, name) is True}
-    found |= {f"service account {name}" for name in [member(pod, "serviceAccountName")] if name}
     for volume in objects(pod, "volumes"):
         found |= {f"host path {path}" for path in [member(volume, "hostPath", "path")] if path}
-        found |= {f"secret {name}" for name in [member(volume, "secret", "secretName")] if name}
     if isinstance(pod, Mapping):
         found |= set(_context(pod.get("securityContext"), "pod"))
     for kind in ("containers", "initContainers", "ephemeralContainers"):
         for one in objects(pod, kind):
             found |= set(_context(one.get("securityContext"), str(one.get("name"))))
     return found
+
+
+def _reach(manifest: Manifest) -> set[str]:
+    """Return the identities and secrets that a pod template uses, in words."""
+    pod = member(manifest, "spec", "template", "spec")
+    names = [("service account", member(pod, "serviceAccountName"))]
+    names += [("secret", member(volume, "secret", "secretName")) for volume in objects(pod, "volumes")]
+    for one in objects(pod, "containers") + objects(pod, "initContainers"):
+        names += [("secret", member(source, "secretRef", "name")) for source in objects(one, "envFrom")]
+        names += [("secret", member(source, "valueFrom", "secretKeyRef", "name")) for source in objects(one, "env")]
+    return {f"{what} {name}" for what, name in names if name}
 
 
 def _context(context: Any, owner: str) -> Iterator[str]:

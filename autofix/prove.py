@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from autofix.patch import parse_manifest, target_of
+from autofix.playbooks.wording import counted
 from autofix.policy import Effect, Permitted, PolicyConfig
 from autofix.sandbox import ShadowSandbox
 from autofix.situation import Draft
@@ -81,7 +82,7 @@ def _effects(draft: Draft, trial: _Trial, inventory: Inventory) -> list[Effect]:
 
 
 def _valid(effects: list[Effect], version: str) -> Verdict:
-    ran = f"schemas of Kubernetes {version} on {len(effects)} patched objects"
+    ran = f"schemas of Kubernetes {version} on {counted(len(effects), 'patched object')}"
     if not effects:
         return Verdict(_VALID, Outcome.INCONCLUSIVE, "nothing", "there is no patched object to validate")
     shown: list[tuple[Outcome, str]] = []
@@ -96,18 +97,18 @@ def _valid(effects: list[Effect], version: str) -> Verdict:
 
 
 def _permitted(draft: Draft, effects: list[Effect], policy: PolicyConfig) -> Verdict:
-    ran = f"policy on {len(draft.actions)} actions and {len(effects)} patched objects"
+    ran = f"policy on {counted(len(draft.actions), 'action')} and {counted(len(effects), 'patched object')}"
     try:
         ruling = policy.judge(draft.actions, effects, draft.blast_radius)
     except DataError as error:
         return Verdict(_PERMITTED, Outcome.FAILED, ran, str(error))
     if isinstance(ruling, Permitted):
-        return Verdict(_PERMITTED, Outcome.PASSED, ran, f"allowed; {len(draft.blast_radius)} entities may notice")
+        return Verdict(_PERMITTED, Outcome.PASSED, ran, f"allowed; entities that may notice: {len(draft.blast_radius)}")
     return Verdict(_PERMITTED, Outcome.FAILED, ran, ruling.reason)
 
 
 def _applies(draft: Draft, trial: _Trial) -> Verdict:
-    ran = f"{len(draft.actions)} actions on a shadow copy of {len(trial.before)} objects"
+    ran = f"{counted(len(draft.actions), 'action')} on a shadow copy of {counted(len(trial.before), 'object')}"
     if trial.after is None:
         return Verdict(_APPLIES, Outcome.FAILED, ran, trial.failure)
     changed = _differing(trial.before, trial.after)
@@ -117,7 +118,7 @@ def _applies(draft: Draft, trial: _Trial) -> Verdict:
 
 
 def _undo_exact(draft: Draft, trial: _Trial) -> Verdict:
-    ran = f"{len(draft.undo)} undo actions after the fix, then every object compared with its canonical text before"
+    ran = f"{counted(len(draft.undo), 'undo action')}, then every object compared with its canonical text before"
     if trial.after is None:
         return Verdict(_UNDO, Outcome.INCONCLUSIVE, "nothing", "the fix did not apply, so there was nothing to undo")
     if trial.undone is None:
@@ -125,7 +126,7 @@ def _undo_exact(draft: Draft, trial: _Trial) -> Verdict:
     differing = _differing(trial.before, trial.undone)
     if differing:
         return Verdict(_UNDO, Outcome.FAILED, ran, f"differs after undo: {differing}")
-    return Verdict(_UNDO, Outcome.PASSED, ran, f"all {len(trial.before)} objects equal, byte for byte")
+    return Verdict(_UNDO, Outcome.PASSED, ran, f"{counted(len(trial.before), 'object')} compared, equal byte for byte")
 
 
 def _differing(left: Manifests, right: Manifests) -> str:

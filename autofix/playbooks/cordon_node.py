@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from autofix.patch import Manifest, edit
-from autofix.playbooks.wording import short, strongest_signs
+from autofix.playbooks.wording import counted, short, strongest_signs
 from autofix.situation import Declined, Draft, Situation
 from autofix.workloads import member, newest_manifest, objects, of_kind, radius
 from engine.ids import scope_of
@@ -49,7 +49,7 @@ class CordonNode:
             title=f"Cordon node {node}",
             rationale=(
                 f"Node {node} is the likeliest cause: {strongest_signs(situation)}. "
-                f"{len(spare)} other nodes are ready; no new pod should land on this one."
+                f"{counted(len(spare), 'other node')} can take pods; no new pod should land on this one."
             ),
             actions=(action,),
             undo=(undo,),

@@ -21,6 +21,15 @@ def stamp(ts_ms: int) -> str:
     return datetime.fromtimestamp(ts_ms / 1000, tz=UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
+def counted(number: int, noun: str) -> str:
+    """Return a number with its noun.
+
+    >>> counted(1, "action"), counted(2, "action")
+    ('1 action', '2 actions')
+    """
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 def short(entity: str) -> str:
     """Return the last part of an entity's id, its name."""
     return entity.rpartition("/")[2]
