@@ -56,7 +56,7 @@ def main(args: Sequence[str] | None = None) -> int:
         return _fail(str(error), 1)
     except typer.Abort:
         return 130
-    except Exception as error:  # noqa: BLE001 - the last line of defence: a person gets one line, never a traceback
+    except Exception as error:  # the last line of defence: a person gets one line, never a traceback
         if os.environ.get("OPSBRAIN_DEBUG"):
             raise
         return _fail(f"internal error: {type(error).__name__}: {error} (OPSBRAIN_DEBUG=1 shows where)", 1)

@@ -1,0 +1,222 @@
+"""The one settings tree: every key, its default, its range, and why you would change it.
+
+Read by `opsbrain.settings_load`; `docs/settings.md` is rendered from this file by `opsbrain.settings_docs`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from opsbrain.secrets import Secret
+
+# ruff: noqa: RUF009 - keys are declared by calls, so that default, range and meaning stand together
+
+NOTIFY_KINDS = ("opened", "updated", "resolved")
+SECURITY_KEYS = ("security.", "sasl.", "ssl.", "enable.ssl.")
+
+
+def _key(
+    default: Any,
+    doc: str,
+    *,
+    lo: float | None = None,
+    hi: float | None = None,
+    choices: tuple[str, ...] = (),
+) -> Any:
+    """Declare one key: its default, why one would change it, and the closed range or choices it must lie in."""
+    metadata = {"doc": doc, "lo": lo, "hi": hi, "choices": choices}
+    if isinstance(default, Mapping):
+        return field(default_factory=lambda: dict(default), metadata=metadata)
+    return field(default=default, metadata=metadata)
+
+
+def _section(of: type, doc: str) -> Any:
+    return field(default_factory=of, metadata={"doc": doc})
+
+
+def _needed(doc: str, *, choices: tuple[str, ...] = ()) -> Any:
+    return field(metadata={"doc": doc, "lo": None, "hi": None, "choices": choices})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pipeline:
+    """How telemetry becomes incidents, in one process or on Kafka; a change means starting with fresh state."""
+
+    shards: int = _key(
+        64, "Logical shards that state is split into: the most workers that can share the work.", lo=1, hi=4096
+    )
+    resolution_s: int = _key(
+        60, "Length of a window. Shorter windows react sooner and cost more; replays use their data's.", lo=1, hi=86_400
+    )
+    lateness_s: int = _key(
+        5, "How far a row may lag behind the newest of its input before its window closes without it.", lo=0, hi=86_400
+    )
+    idle_after_s: int = _key(
+        30, "After how much silence an input no longer holds windows open (live inputs only).", lo=1, hi=86_400
+    )
+    span_wait_s: int = _key(
+        10, "How long a span waits for its parent before it is counted as an orphan.", lo=0, hi=86_400
+    )
+    alarm_budget_per_day: float = _key(
+        1.0,
+        "False incidents a day and scope that you accept when nothing is wrong. Lower is quieter and blinder.",
+        lo=0.0001,
+        hi=10_000.0,
+    )
+    anomaly_tail_p: float = _key(
+        1e-4, "A series is anomalous when a value this strange would be this rare. Lower is quieter.", lo=1e-12, hi=0.5
+    )
+    quiet_s: int = _key(
+        600,
+        "How long nothing may be wrong before an incident resolves. Longer joins what comes and goes.",
+        lo=1,
+        hi=604_800,
+    )
+    seed: int = _key(0, "Seed of every detector; the same seed and input give the same output to the byte.", lo=0)
+    fit_every_s: int = _key(3600, "How often models (forest, LSTM, Prophet) are fitted anew, in event time.", lo=60)
+    fit_delay_s: int = _key(
+        300, "How long after its history ends a fit takes effect. Must exceed what a fit takes, or windows wait.", lo=0
+    )
+    history_windows: int = _key(
+        10_080, "Windows of history that fits may look back on (10,080 minutes are a week).", lo=10, hi=1_000_000
+    )
+    context_windows: int = _key(180, "Windows of evidence that the ranker may look back on.", lo=2, hi=100_000)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Detectors:
+    """Which detectors score every series, and their own options."""
+
+    enabled: tuple[str, ...] = _key(
+        ("zscore", "forest"), "Detectors that run: zscore, forest, lstm (extra `lstm`), prophet (extra `prophet`)."
+    )
+    options: dict[str, dict[str, Any]] = _key(
+        {}, "Options by detector, as in `[detectors.options.zscore]`; each detector documents and checks its own."
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ranker:
+    """How root causes are ranked."""
+
+    options: dict[str, Any] = _key({}, "Options of the ranker, which documents and checks them.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """What a fix may touch. Nothing is applied to a real cluster by this version."""
+
+    options: dict[str, Any] = _key({}, "Options of the policy in `autofix`, which documents and checks them.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TelemetryTopic:
+    """One topic as a shipper fills it."""
+
+    topic: str = _needed("Name of the topic.")
+    format: str = _needed("Wire format of its messages, as `fluentbit` or `prometheus-adapter`.")
+    scope: str = _key("", "Scope (cluster or tenant) of its rows; empty means `identity.scope`.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kafka:
+    """The broker that `opsbrain worker` works on."""
+
+    bootstrap: str = _key("", "Brokers as `host:port,host:port`; empty means there is none.")
+    group_prefix: str = _key("opsbrain", "Begins the names of our consumer groups.")
+    topic_prefix: str = _key("opsbrain.", "Begins the names of our own topics.")
+    partitions: int = _key(8, "Partitions of each topic that we create. At most `pipeline.shards`.", lo=1, hi=4096)
+    session_timeout_s: int = _key(
+        10, "After how much silence a worker counts as dead and its shards move.", lo=1, hi=1800
+    )
+    security: dict[str, Secret] = _key(
+        {}, "librdkafka's `security.*`, `sasl.*` and `ssl.*` keys, passed through. Values may be `env:` or `file:`."
+    )
+    telemetry: tuple[TelemetryTopic, ...] = _key((), "Topics to read: a list of {topic, format, scope}.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Webhook:
+    """One receiver of incidents: CloudEvents, signed by Standard Webhooks."""
+
+    name: str = _needed("Your name for it, in messages and the outbox; unique.")
+    url: Secret = _needed(
+        "Where to POST (http or https). May be `env:NAME` or `file:PATH`, since such addresses often are secrets."
+    )
+    secrets: tuple[Secret, ...] = _key(
+        (),
+        "Signing secrets (`whsec_...`), `file:` or `env:`; several while one replaces another; none sends unsigned.",
+    )
+    kinds: tuple[str, ...] = _key(NOTIFY_KINDS, "Which events it gets.", choices=NOTIFY_KINDS)
+    timeout_s: float = _key(10.0, "How long one request may take.", lo=0.1, hi=300)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Alertmanager:
+    """A Prometheus Alertmanager that gets incidents as alerts."""
+
+    url: Secret = _key(
+        Secret(""), "Its base address, as `http://alertmanager:9093`; empty means none. May be `env:` or `file:`."
+    )
+    refresh_s: int = _key(
+        240,
+        "How often a firing alert is sent again. Less than its `resolve_timeout` (5 minutes by default).",
+        lo=10,
+        hi=86_400,
+    )
+    timeout_s: float = _key(10.0, "How long one request may take.", lo=0.1, hi=300)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Notify:
+    """Who hears of incidents."""
+
+    webhooks: tuple[Webhook, ...] = _key(
+        (), "Receivers of signed CloudEvents: a list of {name, url, secrets, kinds, timeout_s}."
+    )
+    alertmanager: Alertmanager = _section(Alertmanager, "A Prometheus Alertmanager.")
+    give_up_after_s: int = _key(86_400, "How long a delivery is tried again before it counts as failed.", lo=60)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Http:
+    """Where `opsbrain up` listens, for receivers and console."""
+
+    host: str = _key(
+        "127.0.0.1", "Address to listen on. There is no login yet: beyond loopback, put a proxy with one in front."
+    )
+    port: int = _key(8080, "Port to listen on; 0 takes a free one.", lo=0, hi=65_535)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Store:
+    """Where state, incidents and audit are kept."""
+
+    folder: Path = _key(Path(".opsbrain"), "Folder of the databases, the journal and the checkpoints; made if missing.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """How labels become entities (`scope/kind/namespace/name`)."""
+
+    scope: str = _key("default", "Scope (cluster or tenant) of telemetry that does not name one.")
+    default_namespace: str = _key("default", "Namespace of services that do not name one.")
+    overrides: dict[str, str] = _key({}, 'Entity by label match, as `"app=legacy-shop" = "prod/service/shop/legacy"`.')
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """All settings."""
+
+    pipeline: Pipeline = _section(Pipeline, "")
+    detectors: Detectors = _section(Detectors, "")
+    ranker: Ranker = _section(Ranker, "")
+    policy: Policy = _section(Policy, "")
+    kafka: Kafka = _section(Kafka, "")
+    notify: Notify = _section(Notify, "")
+    http: Http = _section(Http, "")
+    store: Store = _section(Store, "")
+    identity: Identity = _section(Identity, "")
