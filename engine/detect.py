@@ -176,7 +176,8 @@ class DetectStep:
         producers = tuple(f"detect/{shard}" for shard in self._shards)
         mark = Mark(producers, resolution, closed, done)
         key = f"{producers[0]}+{len(producers)}/{resolution}/{closed}"
-        streams = (ANOMALIES, HISTORY) if self._config.keep_history else (ANOMALIES,)
+        # a mark on each stream: order holds within a stream only
+        streams = (ANOMALIES, CONTEXT, HISTORY) if self._config.keep_history else (ANOMALIES, CONTEXT)
         return messages + [Message(stream, key, mark) for stream in streams]
 
     def _fits_are_there(self, resolution: int, start: int) -> bool:

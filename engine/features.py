@@ -6,7 +6,7 @@
 | counters | their name: increase per second, resets counted as such, summed over instances | rate |
 | logs | `log.severity.<severity>`, `log.template.<id>` | count |
 | events | `event.<reason>` | count |
-| spans, by entity | `span.rate`, `span.error_ratio`, `span.p50_ms`, `span.p90_ms`, `span.p99_ms` | rate, ratio, duration |
+| spans, by entity | `span.rate`, `span.error_ratio`, `span.p{50,90,99}_ms` | rate, ratio, duration |
 | spans, by operation | `span.p90_ms{<operation>}` | duration |
 | cost | `cost.usd`: the newest period, once | money |
 
@@ -17,12 +17,13 @@ as a whole there is no value at all, and where it spoke for part of the window c
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Final
 
 import numpy as np
 import polars as pl
 
-from engine.partials import bucket_bound_ms
+from engine.partials import BOUNDS_MS
 from engine.ports import LogTemplates, LogTemplatesConfig
 from engine.types import Coverage, Floats, Ints, Series, SeriesIndex, State, Tick
 
@@ -114,21 +115,20 @@ class Features:
         shards, numbers, unseen = shards[order], numbers[order], unseen[order]
         out = values["value"].to_numpy()[order]
         out.flags.writeable = False
-        starts = np.flatnonzero(np.r_[True, shards[1:] != shards[:-1]]) if len(shards) else np.empty(0, np.int64)
+        edges = np.flatnonzero(np.r_[True, shards[1:] != shards[:-1], True]) if len(shards) else np.zeros(1, np.int64)
+        end_ms = start_ms + resolution_ms
         return [
             Tick(
-                shard,
+                int(shards[begin]),
                 resolution_ms,
                 start_ms,
-                start_ms + resolution_ms,
-                self._indexes[shard],
+                end_ms,
+                self._indexes[int(shards[begin])],
                 numbers[begin:end],
                 out[begin:end],
                 unseen[begin:end],
             )
-            for shard, begin, end in zip(
-                shards[starts].tolist(), starts, [*starts[1:].tolist(), len(shards)], strict=True
-            )
+            for begin, end in pairwise(edges.tolist())
         ]
 
     def _numbered(self, values: pl.DataFrame) -> Ints:
@@ -285,7 +285,7 @@ def coverage_share(windows: Sequence[Coverage], start_ms: int, end_ms: int) -> f
 def quantiles_ms(groups: Ints, buckets: Ints, counts: Ints, shares: Sequence[float]) -> Floats:
     """Return quantiles (G, len(shares)) of G histograms that lie one after the other, sorted by (group, bucket).
 
-    `groups` numbers each row's histogram from 0 without gaps. Interpolated within a bucket on a log scale.
+    `groups` numbers each row's histogram from 0 without gaps. Interpolated within a bucket.
     """
     reached = np.cumsum(counts)
     starts = np.flatnonzero(np.r_[True, groups[1:] != groups[:-1]])
@@ -294,8 +294,8 @@ def quantiles_ms(groups: Ints, buckets: Ints, counts: Ints, shares: Sequence[flo
     ranks = base[:, None] + np.asarray(shares)[None, :] * (reached[ends] - base)[:, None]
     at = np.clip(np.searchsorted(reached, ranks, side="left"), starts[:, None], ends[:, None])
     inside = (ranks - (reached[at] - counts[at])) / counts[at]
-    lower, upper = bucket_bound_ms(buckets[at]), bucket_bound_ms(buckets[at] + 1)
-    return np.asarray(lower * (upper / lower) ** inside)
+    lower, upper = BOUNDS_MS[buckets[at]], BOUNDS_MS[buckets[at] + 1]
+    return np.asarray(lower + (upper - lower) * inside)
 
 
 def _latencies(latency: pl.DataFrame) -> list[pl.DataFrame]:

@@ -29,7 +29,10 @@ class Inventory:
         self._versions: dict[ObjectKey, list[ObjectVersion]] = versions or {}
 
     def add(self, key: ObjectKey, version: ObjectVersion) -> ObjectVersion | None:
-        """Store `version` if it differs from the newest one; return the version it replaces, or None if nothing changed or it is the first."""
+        """Store `version` if it differs from the newest one; return the version it replaces.
+
+        None when nothing changed, or when it is the first.
+        """
         known = self._versions.setdefault(key, [])
         before = known[-1] if known else None
         if before is not None and (before.manifest, before.deleted) == (version.manifest, version.deleted):

@@ -1,7 +1,7 @@
 """The join step: spans meet their parents, and who called whom comes out.
 
-Spans are routed by trace, so both ends of a call are in one place. A parent usually ends after its child, often in a later
-window: spans wait for `span_wait_ms`; a child whose parent never came is counted as an orphan.
+Spans are routed by trace, so both ends of a call are in one place. A parent usually ends after its child, often in a
+later window: spans wait for `span_wait_ms`; a child whose parent never came is counted as an orphan.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Partials: what one input partition says of one window, per shard, in a form that merges exactly.
 
-One long frame holds all kinds. Integers (counts, histogram buckets) merge by addition in any order; the one sum of floats
-(gauges) is made over one partition's rows in their order and merged in the order of the inputs' names; counters travel as
-their samples, because their increase can only be formed when all of them are together.
+One long frame holds all kinds. Integers (counts, histogram buckets) merge by addition in any order; the one sum of
+floats (gauges) is made over one partition's rows in their order and merged in the order of the inputs' names; counters
+travel as their samples, because their increase can only be formed when all of them are together.
 
 | form | indicator | bucket | n | total | samples |
 |---|---|---|---|---|---|
@@ -25,26 +25,30 @@ import polars as pl
 
 from engine.ids import shard_of
 from engine.schemas import Kind
-from engine.types import Floats
+from engine.types import Floats, Ints
 
 PARTIALS: Final = pl.Schema(
     {
-        "shard": pl.Int32,
-        "entity": pl.String,
-        "form": pl.String,
-        "indicator": pl.String,
-        "instance": pl.String,
-        "bucket": pl.Int64,
-        "n": pl.Int64,
-        "total": pl.Float64,
-        "times": pl.List(pl.Int64),
-        "samples": pl.List(pl.Float64),
+        "shard": pl.Int32(),
+        "entity": pl.String(),
+        "form": pl.String(),
+        "indicator": pl.String(),
+        "instance": pl.String(),
+        "bucket": pl.Int64(),
+        "n": pl.Int64(),
+        "total": pl.Float64(),
+        "times": pl.List(pl.Int64()),
+        "samples": pl.List(pl.Float64()),
     }
 )
 
 BUCKETS_PER_OCTAVE: Final = 4  # bounds grow by 19 %: a quantile is known to within 10 %
 LOWEST_BUCKET_MS: Final = 0.01
 HIGHEST_BUCKET: Final = 120  # 0.01 ms * 2^(120/4) is about 3 hours
+BOUNDS_MS: Final[Floats] = np.array(
+    [LOWEST_BUCKET_MS * 2.0 ** (b / BUCKETS_PER_OCTAVE) for b in range(HIGHEST_BUCKET + 2)]
+)
+"""Lower bound of each bucket, in milliseconds."""
 
 _SORT = ["shard", "entity", "form", "indicator", "instance", "bucket"]
 
@@ -133,7 +137,7 @@ def _costs(rows: pl.DataFrame) -> Sequence[pl.DataFrame]:
     ]
 
 
-def sums_of_runs(values: Floats, runs: np.ndarray) -> tuple[Floats, np.ndarray]:
+def sums_of_runs(values: Floats, runs: Ints) -> tuple[Floats, Ints]:
     """Return the sum and the length of each run of equal numbers in sorted `runs`.
 
     A run's sum depends on its own values in their order and on nothing else (a group-by may split work over threads).
@@ -144,12 +148,11 @@ def sums_of_runs(values: Floats, runs: np.ndarray) -> tuple[Floats, np.ndarray]:
     return np.add.reduceat(values, starts), np.diff(np.r_[starts, len(values)])
 
 
-def bucket_of(duration_ms: Floats) -> np.ndarray:
-    """Return the histogram bucket of each duration: bucket b holds [bound(b), bound(b + 1))."""
-    octaves = np.log2(np.maximum(duration_ms, LOWEST_BUCKET_MS) / LOWEST_BUCKET_MS)
-    return np.asarray(np.clip(np.floor(octaves * BUCKETS_PER_OCTAVE), 0, HIGHEST_BUCKET), dtype=np.int64)
+def bucket_of(duration_ms: Floats) -> Ints:
+    """Return the histogram bucket of each duration: bucket b holds [bound(b), bound(b + 1)).
 
-
-def bucket_bound_ms(bucket: np.ndarray) -> Floats:
-    """Return the lower bound of each bucket in milliseconds."""
-    return np.asarray(LOWEST_BUCKET_MS * np.exp2(np.asarray(bucket) / BUCKETS_PER_OCTAVE))
+    A search in a table, not a logarithm: vectorised transcendental functions may round differently at the end of an
+    array than in its middle, and the same duration must fall into the same bucket wherever it stands.
+    """
+    found = np.searchsorted(BOUNDS_MS, duration_ms, side="right") - 1
+    return np.asarray(np.clip(found, 0, HIGHEST_BUCKET), dtype=np.int64)

@@ -138,7 +138,7 @@ class Ranker(Protocol):
         """Return causes, best first, or an abstention that says why. Pure.
 
         `incident.ranking` is what was thought before. `features` holds recent windows of the scope: for each entity and
-        window its strangest series with the columns of `History.frame` plus tail_p, direction, expected_lo, expected_hi.
+        window its strangest series: columns of `History.frame` and tail_p, direction, expected_lo, expected_hi.
         """
 
 
@@ -146,7 +146,7 @@ class Proposer(Protocol):
     """Offers fixes that were proven in a sandbox."""
 
     def propose(self, incident: Incident, ranking: Ranking, inventory: Inventory, now_ms: int) -> Sequence[Fix]:
-        """Return fixes, best first, each with a verdict for every check of `engine.types.CHECKS`. Pure given its arguments."""
+        """Return fixes, best first, each with a verdict for every check of `engine.types.CHECKS`. Pure."""
 
 
 class ChangeDetector(Protocol):

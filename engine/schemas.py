@@ -2,7 +2,7 @@
 
 Every kind begins with the same three columns:
 
-- `ts_ms`   event time, Unix milliseconds, as the sender stamped it (spans: their end; costs: when the amount became known)
+- `ts_ms`   event time, Unix milliseconds, as the sender stamped it (spans: their end; costs: when they became known)
 - `offset`  position of the row's message in its input partition (several rows of one message share it)
 - `entity`  `scope/kind/namespace/name` of what the row is about (see `ingest.identity`)
 """
@@ -26,9 +26,9 @@ SCHEMAS: Final[dict[Kind, pl.Schema]] = {
     "metrics": pl.Schema(
         _COMMON | {"indicator": pl.String, "instance": pl.String, "form": pl.String, "value": pl.Float64}
     ),
-    # severity: trace, debug, info, warn, error, fatal; body is scrubbed text; signature is body with its variables masked
+    # severity: trace, debug, info, warn, error, fatal; body is scrubbed; signature is body with its variables masked
     "logs": pl.Schema(_COMMON | {"severity": pl.String, "body": pl.String, "signature": pl.String}),
-    # reason in the sender's words (BackOff, ScalingReplicaSet); type: Normal or Warning; count: occurrences this row stands for
+    # reason in the sender's words (BackOff); type: Normal or Warning; count: occurrences this row stands for
     "events": pl.Schema(
         _COMMON | {"reason": pl.String, "type": pl.String, "message": pl.String, "count": pl.Int64, "uid": pl.String}
     ),

@@ -184,7 +184,7 @@ class ScopeStep:
                 window.setdefault(one["scope"], {})[one["stream"], one["key"]] = one["frame"]
 
     def on_message(self, message: Message) -> list[Message]:
-        """Take anomalies, context, edges, changes, a mark or the declared inputs; return revisions of incidents and fixes."""
+        """Take a frame of any stream, a mark or the declared inputs; return new revisions of incidents and fixes."""
         payload = message.payload
         if isinstance(payload, pl.DataFrame):
             self._take(message, payload)
@@ -226,7 +226,8 @@ class ScopeStep:
         for name, resolution in inputs.inputs.items():
             complete = self._complete.setdefault(resolution, Completeness())
             complete.await_producers([f"{CHANGES}:{name}"])
-            complete.await_producers(f"{ANOMALIES}:detect/{shard}" for shard in range(self._config.shards))
+            for stream in (ANOMALIES, CONTEXT):
+                complete.await_producers(f"{stream}:detect/{shard}" for shard in range(self._config.shards))
             if resolution == self._config.base_resolution_ms:
                 complete.await_producers(f"{TOPOLOGY}:join/{shard}" for shard in range(self._config.shards))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-# A caller depends on what it calls, a service on the node it runs on: in every edge trouble travels from target to source.
+# A caller depends on what it calls, a service on the node it runs on: trouble travels from target to source.
 EDGE_KINDS = ("calls", "runs_on", "owned_by", "uses")
 
 

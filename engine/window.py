@@ -40,8 +40,8 @@ class WindowConfig:
 class WindowStep:
     """Cuts one input partition into windows and emits, for each closed one, partials, spans, changes and a mark.
 
-    Holds the rows of open windows. State is bounded by the rows of `lateness_ms` plus one window. On Kafka nothing of it
-    is saved: `resume_from` says what is out already, and rows are read again.
+    Holds the rows of open windows. State is bounded by the rows of `lateness_ms` plus one window. On Kafka nothing of
+    it is saved: `resume_from` says what is out already, and rows are read again.
     """
 
     def __init__(self, config: WindowConfig, input: str, kind: Kind, resume: State | None = None) -> None:
@@ -194,7 +194,7 @@ class WindowStep:
 
 
 def _coverage(rows: pl.DataFrame) -> Coverage:
-    return Coverage(rows.height, int(rows["ts_ms"].min()), _greatest(rows["ts_ms"]))
+    return Coverage(rows.height, _least(rows["ts_ms"]), _greatest(rows["ts_ms"]))
 
 
 def _least(numbers: pl.Series) -> int:

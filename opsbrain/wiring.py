@@ -1,0 +1,84 @@
+"""Wires the parts together: settings in, an engine's configuration out. The only place that knows all of them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, TypeVar
+
+from autofix.policy import PolicyConfig
+from autofix.proposer import ProposerConfig
+from detectors import registry as detectors
+from engine.correlate import CorrelateConfig
+from engine.detect import DetectConfig
+from engine.errors import ConfigError
+from engine.fit import FitConfig
+from engine.fit_schedule import FitSchedule
+from engine.flow import EngineConfig
+from engine.join import JoinConfig
+from engine.scope import ScopeConfig
+from engine.window import WindowConfig
+from models.templates import TemplatesConfig
+from opsbrain.settings import Settings
+from rca.changes import ObjectChanges
+from rca.ranker import RankerConfig
+from rca.topology import ObjectTopology
+
+T = TypeVar("T")
+
+
+def engine_config(settings: Settings, *, resolution_ms: int = 0, keep_history: bool = False) -> EngineConfig:
+    """Return the engine's configuration; raise ConfigError when a part refuses its options.
+
+    `resolution_ms` overrides the setting (a replay uses its data's own step); `keep_history` asks for every value with its
+    band, as plots need it.
+    """
+    pipeline = settings.pipeline
+    base_ms = resolution_ms or pipeline.resolution_s * 1000
+    schedule = FitSchedule(pipeline.fit_every_s * 1000, pipeline.fit_delay_s * 1000)
+    configs = tuple(
+        detectors.build(name, settings.detectors.options.get(name, {})) for name in settings.detectors.enabled
+    )
+    fitters = tuple(fitter for one in configs if (fitter := one.fitter()) is not None)
+    return EngineConfig(
+        window=WindowConfig(base_ms, pipeline.lateness_s * 1000, pipeline.shards),
+        detect=DetectConfig(
+            detectors=configs,
+            templates=TemplatesConfig(),
+            fit_schedule=schedule,
+            shards=pipeline.shards,
+            base_resolution_ms=base_ms,
+            anomaly_tail_p=pipeline.anomaly_tail_p,
+            keep_history=keep_history or bool(fitters),
+            seed=pipeline.seed,
+        ),
+        join=JoinConfig(base_ms, pipeline.span_wait_s * 1000),
+        fit=FitConfig(
+            fitters=fitters,
+            schedule=schedule,
+            shards=pipeline.shards,
+            base_resolution_ms=base_ms,
+            history_windows=pipeline.history_windows,
+            seed=pipeline.seed,
+        ),
+        scope=ScopeConfig(
+            correlate=CorrelateConfig(
+                alarm_budget_per_day=pipeline.alarm_budget_per_day, quiet_ms=pipeline.quiet_s * 1000
+            ),
+            ranker=_options(RankerConfig, "ranker", settings.ranker.options).build(),
+            proposer=replace(
+                ProposerConfig(), policy=_options(PolicyConfig, "policy", settings.policy.options)
+            ).build(),
+            change_detector=ObjectChanges(),
+            topology_learner=ObjectTopology(),
+            shards=pipeline.shards,
+            base_resolution_ms=base_ms,
+            history_windows=pipeline.context_windows,
+        ),
+    )
+
+
+def _options(kind: type[T], section: str, options: dict[str, Any]) -> T:
+    try:
+        return kind(**options)
+    except TypeError as error:
+        raise ConfigError(f"settings: {section}.options: {error}") from error

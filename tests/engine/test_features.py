@@ -1,0 +1,125 @@
+"""Features: counters, counts, coverage, quantiles, cost; merged from any partitioning of the same rows."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from engine.features import Features, coverage_share, merge, quantiles_ms
+from engine.partials import bucket_of, partials_of
+from engine.schemas import Kind, conform
+from engine.types import Coverage, Tick
+from tests.engine.parts import FirstWordsConfig
+
+MINUTE = 60_000
+
+
+def partial(kind: Kind, rows: list[dict[str, object]], input: str = "a", start: int = 0) -> pl.DataFrame:
+    frame = conform(kind, pl.DataFrame([{"offset": i} | row for i, row in enumerate(rows)], infer_schema_length=None))
+    made = partials_of(kind, frame, 4)
+    return made.with_columns(input=pl.lit(input), start_ms=pl.lit(start, pl.Int64), resolution_ms=pl.lit(MINUTE))
+
+
+def values(ticks: list[Tick]) -> dict[tuple[str, str], float]:
+    return {
+        (tick.index[number].entity, tick.index[number].indicator): value
+        for tick in ticks
+        for number, value in zip(tick.series.tolist(), tick.values.tolist(), strict=True)
+    }
+
+
+def counter(time: int, value: float, instance: str = "p1") -> dict[str, object]:
+    return {
+        "ts_ms": time,
+        "entity": "x/service/-/a",
+        "indicator": "hits",
+        "instance": instance,
+        "form": "counter",
+        "value": value,
+    }
+
+
+def test_a_counter_becomes_a_rate_that_survives_resets_and_replicas() -> None:
+    features = Features(FirstWordsConfig())
+    first = [counter(0, 100.0), counter(30_000, 160.0), counter(5_000, 7.0, "p2")]
+    assert values(features.ticks(merge([partial("metrics", first)]), 0, MINUTE, {"metrics": 1.0})) == {
+        ("x/service/-/a", "hits"): 1.0  # 60 of p1 within the window; p2 has only one sample yet
+    }
+    second = [counter(60_000, 220.0), counter(90_000, 30.0), counter(65_000, 37.0, "p2")]
+    made = values(features.ticks(merge([partial("metrics", second)]), MINUTE, MINUTE, {"metrics": 1.0}))
+    assert made == {("x/service/-/a", "hits"): pytest.approx((60 + 30 + 30) / 60)}
+
+
+@settings(deadline=None)
+@given(
+    st.lists(st.tuples(st.integers(0, 59_999), st.floats(0, 1e6)), min_size=1, max_size=30, unique_by=lambda t: t[0]),
+    st.data(),
+)
+def test_any_partitioning_of_a_counter_gives_the_same_rate(
+    samples: list[tuple[int, float]], data: st.DataObject
+) -> None:
+    rows = [counter(time, value) for time, value in sorted(samples)]
+    side = [data.draw(st.booleans()) for _ in rows]
+    halves = [[row for row, left in zip(rows, side, strict=True) if left is which] for which in (True, False)]
+    parts = [partial("metrics", half, name) for half, name in zip(halves, "ab", strict=True) if half]
+    whole = values(Features(FirstWordsConfig()).ticks(merge([partial("metrics", rows)]), 0, MINUTE, {"metrics": 1.0}))
+    split = values(Features(FirstWordsConfig()).ticks(merge(parts), 0, MINUTE, {"metrics": 1.0}))
+    assert whole == pytest.approx(split)
+
+
+def log(time: int, signature: str) -> dict[str, object]:
+    return {"ts_ms": time, "entity": "x/service/-/a", "severity": "info", "body": "", "signature": signature}
+
+
+def test_counts_are_zero_only_where_their_input_spoke() -> None:
+    features = Features(FirstWordsConfig())
+    nothing = partial("logs", [log(0, "one x")]).clear()
+    features.ticks(merge([partial("logs", [log(0, "one x")])]), 0, MINUTE, {"logs": 1.0})
+    quiet = values(features.ticks(merge([partial("logs", [log(0, "two x")])]), MINUTE, MINUTE, {"logs": 1.0}))
+    assert quiet[("x/service/-/a", "log.template.one")] == 0.0
+    gap = values(features.ticks(nothing, 2 * MINUTE, MINUTE, {"metrics": 1.0}))
+    assert gap == {}
+
+
+def test_a_new_count_knows_how_long_it_was_zero() -> None:
+    features = Features(FirstWordsConfig())
+    for window in range(3):
+        features.ticks(merge([partial("logs", [log(0, "one x")])]), window * MINUTE, MINUTE, {"logs": 1.0})
+    (tick,) = features.ticks(merge([partial("logs", [log(0, "new x")])]), 3 * MINUTE, MINUTE, {"logs": 1.0})
+    zeros = {tick.index[n].indicator: z for n, z in zip(tick.series.tolist(), tick.zeros.tolist(), strict=True)}
+    assert zeros == {"log.severity.info": 0, "log.template.one": 0, "log.template.new": 3}
+
+
+def test_an_input_that_covers_part_of_a_window_is_scaled() -> None:
+    half = Coverage(300, 30_000, 59_900)
+    assert coverage_share([half], 0, MINUTE) == pytest.approx(0.5, abs=0.01)
+    assert coverage_share([Coverage(2, 1_000, 50_000)], 0, MINUTE) == 1.0  # two rows: no reason to call it a gap
+
+
+def test_quantiles_are_within_a_bucket_of_the_truth() -> None:
+    durations = np.random.default_rng(0).lognormal(3, 1, 5000)
+    buckets, counts = np.unique(bucket_of(durations), return_counts=True)
+    got = quantiles_ms(np.zeros(len(buckets), np.int64), buckets, counts, (0.5, 0.99))[0]
+    assert got == pytest.approx(np.quantile(durations, [0.5, 0.99]), rel=0.1)
+
+
+def test_a_cost_period_is_scored_once_and_its_revision_never() -> None:
+    def cost(amount: float, day: int) -> dict[str, object]:
+        start = day * 86_400_000
+        return {
+            "ts_ms": start,
+            "entity": "x/account/-/ec2",
+            "period_start_ms": start,
+            "period_end_ms": start + 86_400_000,
+            "amount_usd": amount,
+            "estimated": True,
+        }
+
+    features = Features(FirstWordsConfig())
+    assert values(features.ticks(merge([partial("costs", [cost(5.0, 1)])]), 0, MINUTE, {})) == {
+        ("x/account/-/ec2", "cost.usd"): 5.0
+    }
+    assert values(features.ticks(merge([partial("costs", [cost(9.0, 1)])]), MINUTE, MINUTE, {})) == {}
