@@ -1,9 +1,9 @@
 """The correlate stage: anomalies that are close in time and in the topology become one incident.
 
 Every step in an incident's life has a reason, in words that the operator is shown. Whether a group of anomalies is
-worth waking somebody for is decided by the alarm budget: of all series scored in a window, how likely would chance alone
-show a group at least this strange? (R. J. Simes, 1986, "An improved Bonferroni procedure for multiple tests of significance":
-min over k of N p_(k) / k, valid under positive dependence.)
+worth waking somebody for is decided by the alarm budget: of all series scored in a window, how likely would chance
+alone show a group at least this strange? (R. J. Simes, 1986, "An improved Bonferroni procedure for multiple tests of
+significance": min over k of N p_(k) / k, valid under positive dependence.)
 """
 
 from __future__ import annotations
