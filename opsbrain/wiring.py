@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any, TypeVar
 
 from autofix.policy import PolicyConfig
 from autofix.proposer import ProposerConfig
 from detectors import registry as detectors
 from engine.correlate import CorrelateConfig
 from engine.detect import DetectConfig
-from engine.errors import ConfigError
 from engine.fit import FitConfig
 from engine.fit_schedule import FitSchedule
 from engine.flow import EngineConfig
@@ -19,11 +17,10 @@ from engine.scope import ScopeConfig
 from engine.window import WindowConfig
 from models.templates import TemplatesConfig
 from opsbrain.settings import Settings
+from opsbrain.settings_load import convert_options
 from rca.changes import ObjectChanges
 from rca.ranker import RankerConfig
 from rca.topology import ObjectTopology
-
-T = TypeVar("T")
 
 
 def engine_config(settings: Settings, *, resolution_ms: int = 0, keep_history: bool = False) -> EngineConfig:
@@ -64,9 +61,9 @@ def engine_config(settings: Settings, *, resolution_ms: int = 0, keep_history: b
             correlate=CorrelateConfig(
                 alarm_budget_per_day=pipeline.alarm_budget_per_day, quiet_ms=pipeline.quiet_s * 1000
             ),
-            ranker=_options(RankerConfig, "ranker", settings.ranker.options).build(),
+            ranker=convert_options(RankerConfig, settings.ranker.options, "ranker.options").build(),
             proposer=replace(
-                ProposerConfig(), policy=_options(PolicyConfig, "policy", settings.policy.options)
+                ProposerConfig(), policy=convert_options(PolicyConfig, settings.policy.options, "policy.options")
             ).build(),
             change_detector=ObjectChanges(),
             topology_learner=ObjectTopology(),
@@ -75,10 +72,3 @@ def engine_config(settings: Settings, *, resolution_ms: int = 0, keep_history: b
             history_windows=pipeline.context_windows,
         ),
     )
-
-
-def _options(kind: type[T], section: str, options: dict[str, Any]) -> T:
-    try:
-        return kind(**options)
-    except TypeError as error:
-        raise ConfigError(f"settings: {section}.options: {error}") from error

@@ -1,0 +1,100 @@
+"""Messages between steps as Kafka messages: which partition, which key, which bytes.
+
+A frame is one Arrow IPC file; everything else is JSON, except a fitted model (msgpack, see `engine.state_codec`). The
+header `type` says which. Frames of a stream by shard are split so that each partition gets its own shards; marks,
+declared inputs and fits go to every partition; everything else goes where its scope lives.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+from zlib import crc32
+
+import msgspec
+import polars as pl
+
+from engine.errors import StateMismatch
+from engine.messages import BY_SHARD, Message, Payload
+from engine.state_codec import decode_frame, decode_state, encode_frame, encode_state
+from engine.types import DeadLetter, Fit, Fix, Incident, Inputs, Mark
+from engine.values import from_json, to_json
+
+
+@dataclass(frozen=True, slots=True)
+class Wire:
+    """One Kafka message of ours, without its topic's prefix."""
+
+    stream: str
+    partition: int
+    key: bytes
+    value: bytes
+    headers: tuple[tuple[str, bytes], ...]
+
+
+_PLAIN: Final = msgspec.json.Encoder()  # marks have numbers as keys, in sorted order already
+
+
+def encode(message: Message, partitions: int) -> list[Wire]:
+    """Return `message` as one Kafka message for each partition that it concerns; equal messages give equal bytes."""
+    payload = message.payload
+    kind, value = _encode_payload(payload)
+    headers = (("type", kind.encode()), ("scope", message.scope.encode()))
+    if isinstance(payload, Mark | Inputs | Fit):
+        return [Wire(message.stream, p, message.key.encode(), value, headers) for p in range(partitions)]
+    if isinstance(payload, pl.DataFrame) and message.stream in BY_SHARD:
+        by_partition = payload.partition_by(pl.col("shard") % partitions, as_dict=True, maintain_order=True)
+        return [
+            Wire(message.stream, int(number), f"{message.key}/{number}".encode(), encode_frame(part), headers)
+            for (number,), part in sorted(by_partition.items())
+        ]
+    return [Wire(message.stream, partition_of(message, partitions), message.key.encode(), value, headers)]
+
+
+def partition_of(message: Message, partitions: int) -> int:
+    """Return where a message without shards goes: by its scope, or by its input where it has none."""
+    return crc32((message.scope or message.key.rpartition("/")[0]).encode()) % partitions
+
+
+def shards_of(partition: int, partitions: int, shards: int) -> list[int]:
+    """Return the logical shards that live on a partition."""
+    return list(range(partition, shards, partitions))
+
+
+def decode(stream: str, key: bytes, value: bytes, headers: dict[str, bytes]) -> Message:
+    """Return the message that `encode` wrote; raise StateMismatch when the bytes are not one of ours."""
+    kind = headers.get("type", b"").decode()
+    read = _DECODERS.get(kind)
+    if read is None:
+        raise StateMismatch(f"a message on {stream} has the unknown type '{kind}': is the topic shared with something else?")
+    name = key.decode()
+    if kind == "frame" and stream in BY_SHARD:
+        name = name.rpartition("/")[0]
+    return Message(stream, name, read(value), headers.get("scope", b"").decode())
+
+
+def _encode_payload(payload: Payload) -> tuple[str, bytes]:
+    if isinstance(payload, pl.DataFrame):
+        return "frame", encode_frame(payload)
+    if isinstance(payload, Fit):
+        return "fit", _encode_fit(payload)
+    if isinstance(payload, Mark):
+        return "mark", _PLAIN.encode(payload)
+    return type(payload).__name__.lower(), to_json(payload)
+
+
+def _encode_fit(fit: Fit) -> bytes:
+    parts = [fit.scope, fit.model, fit.until_ms, fit.from_ms, fit.state, fit.sha256, fit.failure]
+    return encode_state({"version": 1, "fit": parts})
+
+
+_DECODERS: Final[dict[str, Callable[[bytes], Payload]]] = {
+    "frame": decode_frame,
+    "fit": lambda data: Fit(*decode_state(data)["fit"]),
+    "mark": lambda data: msgspec.json.decode(data, type=Mark),
+    "inputs": lambda data: msgspec.json.decode(data, type=Inputs),
+    "incident": lambda data: from_json(data, Incident),
+    "fix": lambda data: from_json(data, Fix),
+    "deadletter": lambda data: from_json(data, DeadLetter),
+}
