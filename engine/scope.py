@@ -11,13 +11,14 @@ from dataclasses import dataclass, replace
 
 import polars as pl
 
+from engine.anomalies import anomalies_of
 from engine.correlate import CorrelateConfig, Correlator
 from engine.inventory import Inventory, ObjectVersion
 from engine.messages import ANOMALIES, CHANGES, CONTEXT, FIXES, INCIDENTS, TOPOLOGY, Message
 from engine.ports import ChangeDetector, Proposer, Ranker, TopologyLearner
 from engine.schemas import SCHEMAS
 from engine.topology import Edge, Topology
-from engine.types import Anomaly, Change, History, Incident, Inputs, Mark, Phase, Severity, State
+from engine.types import Change, History, Incident, Inputs, Mark, Phase, State
 from engine.values import plain, to_json
 from engine.watermark import Completeness
 
@@ -63,7 +64,8 @@ class _Scope:
         context = _stack(frames.get(CONTEXT, []), ["entity", "indicator"])
         self._keep_context(resolution, start, context)
         scored = int(context.unique("entity")["scored"].sum()) if context is not None else 0
-        anomalies = [_anomaly(row) for row in _rows(_stack(frames.get(ANOMALIES, []), ["entity", "indicator"]))]
+        strange = _stack(frames.get(ANOMALIES, []), ["entity", "indicator"])
+        anomalies = anomalies_of(strange) if strange is not None else []
         topology = self.topology if resolution == self._config.base_resolution_ms else Topology()
         correlator = self._correlator(resolution)
         touched = correlator.on_window(end, anomalies, scored, topology, changes)
@@ -277,37 +279,8 @@ def _stack(frames: Sequence[pl.DataFrame], by: list[str]) -> pl.DataFrame | None
     return pl.concat(frames).sort(by) if frames else None
 
 
-def _rows(frame: pl.DataFrame | None) -> list[dict[str, object]]:
-    return frame.to_dicts() if frame is not None else []
-
-
 def _changes_of(kind: str, by_kind: dict[str, list[pl.DataFrame]]) -> pl.DataFrame:
     schema = SCHEMAS[kind]  # type: ignore[index]
     if kind not in by_kind:
         return schema.to_frame()
     return pl.concat(by_kind[kind]).sort("ts_ms", "input", "offset", maintain_order=True).select(schema.names())
-
-
-_USERS_NOTICE = ("span.error_ratio", "log.severity.error", "log.severity.fatal")
-
-
-def _anomaly(row: dict[str, object]) -> Anomaly:
-    indicator, direction = str(row["indicator"]), int(row["direction"])  # type: ignore[call-overload]
-    noticed = indicator.startswith(_USERS_NOTICE) and direction > 0
-    severity = Severity.INFO if row["form"] == "money" else Severity.CRITICAL if noticed else Severity.WARNING
-    return Anomaly(
-        id=str(row["id"]),
-        entity=str(row["entity"]),
-        indicator=indicator,
-        form=str(row["form"]),
-        detectors=tuple(str(row["detectors"]).split(",")),
-        start_ms=int(row["start_ms"]),  # type: ignore[call-overload]
-        end_ms=int(row["end_ms"]),  # type: ignore[call-overload]
-        direction=direction,
-        expected_lo=float(row["expected_lo"]),  # type: ignore[arg-type]
-        expected_hi=float(row["expected_hi"]),  # type: ignore[arg-type]
-        observed=float(row["value"]),  # type: ignore[arg-type]
-        tail_p=float(row["tail_p"]),  # type: ignore[arg-type]
-        severity=severity,
-        text=str(row["text"] or ""),
-    )

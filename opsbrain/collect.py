@@ -1,11 +1,13 @@
-"""Collects what leaves the engine, by identity: a repeat overwrites, so what is kept is the same however often it came."""
+"""Collects what leaves the engine, by identity: however often a message came, it is kept once."""
 
 from __future__ import annotations
 
 import polars as pl
 
+from engine.anomalies import anomalies_of
 from engine.messages import ANOMALIES, HISTORY, LATE, Message
-from engine.types import DeadLetter, Fix, Incident
+from engine.types import Anomaly, DeadLetter, Fix, Incident
+from opsbrain.store import Store
 
 
 class Collected:
@@ -39,17 +41,19 @@ class Collected:
         elif isinstance(payload, pl.DataFrame):
             self._frame(message, payload)
 
-    def anomalies(self) -> pl.DataFrame | None:
-        """Return all anomalies by id, or None if there are none."""
+    def anomalies(self) -> list[Anomaly]:
+        """Return all anomalies, each once."""
         frames = [frame for _, frame in sorted(self.anomaly_frames.items())]
-        return pl.concat(frames).unique("id", keep="last").sort("id") if frames else None
+        return [anomaly for frame in frames for anomaly in anomalies_of(frame)]
 
-    def newest(self) -> list[Incident]:
-        """Return the newest revision of each incident, in the order in which they opened."""
-        newest: dict[str, Incident] = {}
-        for (name, _), incident in sorted(self.incidents.items()):
-            newest[name] = incident
-        return sorted(newest.values(), key=lambda one: (one.opened_ms, one.id))
+    def drain_into(self, store: Store) -> None:
+        """Move everything collected into `store` (history stays: it is only for plots)."""
+        store.put_anomalies(self.anomalies())
+        store.put_incidents(list(self.incidents.values()))
+        store.put_fixes(list(self.fixes.values()))
+        store.put_deadletters(list(self.dead_letters.values()))
+        for kept in (self.anomaly_frames, self.incidents, self.fixes, self.dead_letters):
+            kept.clear()
 
     def _frame(self, message: Message, frame: pl.DataFrame) -> None:
         if message.stream == ANOMALIES:

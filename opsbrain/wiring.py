@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from models.templates import TemplatesConfig
+
 from autofix.policy import PolicyConfig
 from autofix.proposer import ProposerConfig
 from detectors import registry as detectors
@@ -15,7 +17,6 @@ from engine.flow import EngineConfig
 from engine.join import JoinConfig
 from engine.scope import ScopeConfig
 from engine.window import WindowConfig
-from models.templates import TemplatesConfig
 from opsbrain.settings import Settings
 from opsbrain.settings_load import convert_options
 from rca.changes import ObjectChanges
@@ -26,8 +27,8 @@ from rca.topology import ObjectTopology
 def engine_config(settings: Settings, *, resolution_ms: int = 0, keep_history: bool = False) -> EngineConfig:
     """Return the engine's configuration; raise ConfigError when a part refuses its options.
 
-    `resolution_ms` overrides the setting (a replay uses its data's own step); `keep_history` asks for every value with its
-    band, as plots need it.
+    `resolution_ms` overrides the setting (a replay uses its data's own step); `keep_history` asks for every value with
+    its band, as plots need it.
     """
     pipeline = settings.pipeline
     base_ms = resolution_ms or pipeline.resolution_s * 1000

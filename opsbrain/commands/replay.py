@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from ingest.registry import source
 
+from engine.errors import ConfigError
 from opsbrain.commands.options import Config, Set
-from opsbrain.commands.stub import unwired
+from opsbrain.progress import progress_bar
+from opsbrain.replaying import run_replay
+from opsbrain.settings_load import load_settings
+from opsbrain.timeline import print_conclusions
 
 
 def replay(
@@ -19,9 +25,31 @@ def replay(
     out: Annotated[Path | None, typer.Option("--out", help="Folder for the canonical export.")] = None,
     report: Annotated[Path | None, typer.Option("--report", help="File for the HTML report.")] = None,
     state: Annotated[Path | None, typer.Option("--state", help="Folder of a run to resume.")] = None,
-    notify: Annotated[bool, typer.Option("--notify", help="Send notifications as configured.")] = False,
     config: Config = None,
     set_: Set = None,
 ) -> None:
-    """Replay recorded telemetry; starts clean and sends no notification unless asked."""
-    unwired("replay")
+    """Replay recorded telemetry; starts clean and sends no notification."""
+    settings = load_settings(config, os.environ, set_ or ())
+    recorded = source(format, path, day)
+    with progress_bar(recorded, _factor(speed)) as progress:
+        concluded = run_replay(settings, recorded, state=state, keep_history=report is not None, progress=progress)
+    if out is not None:
+        concluded.export(out)
+    if report is not None:
+        from opsbrain.reporting import write_report
+
+        write_report(report, concluded, title=f"{format} replay")
+    print_conclusions(concluded, out=out, report=report)
+
+
+def _factor(speed: str) -> float | None:
+    """Return how many times faster than it happened, or None for as fast as possible."""
+    if speed == "max":
+        return None
+    try:
+        factor = float(speed)
+    except ValueError:
+        factor = 0.0
+    if not 0 < factor < float("inf"):
+        raise ConfigError(f"--speed {speed}: give 'max' or a number above 0, as 10 for ten times as fast")
+    return factor

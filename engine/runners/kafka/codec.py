@@ -44,7 +44,8 @@ def encode(message: Message, partitions: int) -> list[Wire]:
     if isinstance(payload, Mark | Inputs | Fit):
         return [Wire(message.stream, p, message.key.encode(), value, headers) for p in range(partitions)]
     if isinstance(payload, pl.DataFrame) and message.stream in BY_SHARD:
-        by_partition = payload.partition_by(pl.col("shard") % partitions, as_dict=True, maintain_order=True)
+        numbered = payload.with_columns(_partition=pl.col("shard") % partitions)
+        by_partition = numbered.partition_by("_partition", as_dict=True, maintain_order=True, include_key=False)
         return [
             Wire(message.stream, int(number), f"{message.key}/{number}".encode(), encode_frame(part), headers)
             for (number,), part in sorted(by_partition.items())
@@ -67,7 +68,9 @@ def decode(stream: str, key: bytes, value: bytes, headers: dict[str, bytes]) -> 
     kind = headers.get("type", b"").decode()
     read = _DECODERS.get(kind)
     if read is None:
-        raise StateMismatch(f"a message on {stream} has the unknown type '{kind}': is the topic shared with something else?")
+        raise StateMismatch(
+            f"a message on {stream} has the unknown type '{kind}': is the topic shared with something else?"
+        )
     name = key.decode()
     if kind == "frame" and stream in BY_SHARD:
         name = name.rpartition("/")[0]

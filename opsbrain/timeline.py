@@ -1,0 +1,77 @@
+"""What a run concluded, as text for a terminal: the timeline, the causes with their evidence, the fixes."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import typer
+
+from engine.types import Evidence, Fix, Incident
+from opsbrain.export import newest
+from opsbrain.replaying import Conclusions
+
+SHOWN_INCIDENTS = 30
+SHOWN_CAUSES = 3
+SHOWN_EVIDENCE = 5
+
+
+def print_conclusions(concluded: Conclusions, *, out: Path | None = None, report: Path | None = None) -> None:
+    """Print accounts, incidents and where the files lie."""
+    incidents = concluded.newest_incidents()
+    accounts = concluded.accounts
+    dropped = "".join(f", dropped {n:,} ({reason})" for reason, n in sorted(accounts.dropped.items()))
+    typer.echo(
+        f"{accounts.sent:,} rows: {accounts.accepted:,} accepted, {accounts.late:,} late, "
+        f"{accounts.duplicate:,} duplicate, {accounts.dead_lettered:,} dead-lettered{dropped}"
+    )
+    typer.echo(
+        f"{concluded.elapsed_s:.1f} s, {concluded.rows_per_s:,.0f} rows/s; "
+        f"{len(concluded.anomalies):,} anomalies, {len(incidents)} incidents, {len(newest(concluded.fixes))} fixes"
+    )
+    for incident in incidents[:SHOWN_INCIDENTS]:
+        print_incident(incident)
+    if len(incidents) > SHOWN_INCIDENTS:
+        typer.echo(f"... and {len(incidents) - SHOWN_INCIDENTS} more in the export")
+    if out is not None:
+        typer.echo(f"export: {out}")
+    if report is not None:
+        typer.echo(f"report: {report}")
+
+
+def print_incident(incident: Incident, *, evidence: int = 1) -> None:
+    """Print one incident with its first causes."""
+    resolved = f", resolved {clock(incident.resolved_ms)}" if incident.resolved_ms is not None else ""
+    typer.echo(f"\n{clock(incident.opened_ms)}  {incident.id}  {incident.severity}  {incident.title}{resolved}")
+    if incident.ranking.abstained is not None:
+        typer.echo(f"    no cause named: {incident.ranking.abstained}")
+    for place, cause in enumerate(incident.ranking.causes[:SHOWN_CAUSES], start=1):
+        typer.echo(f"    {place}. {cause.entity}  {cause.score:.2f}")
+        for line in cause.evidence[: evidence if place == 1 else min(evidence, 1)]:
+            typer.echo(f"         {evidence_text(line)}")
+
+
+def print_fix(fix: Fix) -> None:
+    """Print one fix with the verdict of each check and its undo."""
+    typer.echo(f"    fix {fix.id}: {fix.title}  [{fix.risk.value}]")
+    for verdict in fix.verdicts:
+        typer.echo(f"         {verdict.check:<13} {verdict.outcome.value:<13} {verdict.showed}")
+    for name, actions in (("action", fix.actions), ("undo", fix.undo)):
+        for action in actions:
+            typer.echo(
+                f"         {name:<7} {action.verb} {action.kind} {action.namespace}/{action.name}: {_clip(action.body)}"
+            )
+
+
+def evidence_text(line: Evidence) -> str:
+    """Return one line of evidence with the time it began."""
+    return f"{clock(line.at_ms)}  {line.text}"
+
+
+def clock(time_ms: int | None) -> str:
+    """Return a time as text, in UTC."""
+    return datetime.fromtimestamp((time_ms or 0) / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def _clip(text: str, width: int = 160) -> str:
+    return text if len(text) <= width else text[: width - 3] + "..."
