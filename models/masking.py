@@ -17,10 +17,18 @@ MARK: Final = "<*>"
 MAX_CHARS: Final = 2_000
 """Longer lines are cut before masking: a dumped document is one variable, and its end says nothing of its template."""
 
+_DAY: Final = r"(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)[a-z]*"
+_MONTH: Final = r"(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)[a-z]*"
+_DATE_IN_WORDS: Final = rf"(?:\b{_DAY},?\s+)?(?:<\*>[ \-])?\b{_MONTH}[ \-]\s*<\*>(?:,?[ \-]<\*>)*"
+
 # In order; each is (what, replacement). Rust's `regex` syntax: linear time on any input, hence no look-around.
 _RULES: Final[tuple[tuple[str, str], ...]] = (
-    # Quoted values; not the keys and values of JSON, which follow `{`, `,` or `:` and would leave nothing.
-    (r"""(^|[^\s:,{]\s|[=(\[])(?:"[^"]*"|'[^']*')""", "${1}<*>"),
+    # Quoted values of one word (more is a sentence); not the keys and values of JSON, which follow `{`, `,` or `:` and
+    # would leave nothing.
+    (r"""(^|[^\s:,{]\s|[=(\[])(?:"[^"\s]*"|'[^'\s]*')""", "${1}<*>"),
+    # UUIDs first, as their parts may hold no digit.
+    (r"\b[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\b", "<*>"),
+    (r"[A-Za-z0-9._%+\-]+@[A-Za-z0-9\-]+(?:\.[A-Za-z0-9\-]+)+", "<*>"),
     # URLs, then absolute paths with two parts or more, on either kind of system.
     (r"[A-Za-z][A-Za-z0-9+.\-]*://[^\s\"'<>)\]},;]+", "<*>"),
     (r"""(^|[\s=(:,"'\[<])(?:[A-Za-z]:\\|/)(?:[A-Za-z0-9_.\-+@%~$*]+[/\\])+[A-Za-z0-9_.\-+@%~$*]*""", "${1}<*>"),
@@ -32,6 +40,8 @@ _RULES: Final[tuple[tuple[str, str], ...]] = (
     # Parts of one value: dates, times, addresses with ports, UUIDs, decimals, lists. And signs.
     (r"<\*>(?:[\-+.:,/_@#]{1,2}<\*>)+", "<*>"),
     (r"(^|[\s=(:,\[_])[\-+]+<\*>", "${1}<*>"),
+    # Dates in words: Sun Jul 10 03:55:15 2005; 29 Jan 2023; Jan 29, 2023.
+    (_DATE_IN_WORDS, "<*>"),
 )
 
 
