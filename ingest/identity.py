@@ -1,0 +1,349 @@
+"""Names entities: the one file that maps labels, pods, span resources, events and objects to entity ids.
+
+An entity id is `scope/kind/namespace/name`. One pod must come out as the same entity in logs, metrics, events, objects
+and spans, though each tells something else about it. What they all tell is the pod's name, and the cluster makes that
+name from the workload's; so the workload's name decides, and labels only speak where a name does not. In order:
+
+pod       1. an owner: ReplicaSet (without its hash), Deployment, StatefulSet, DaemonSet, Job (without its time), Node
+          2. the shape of its name: `name-<6..10 hash>-<5>` of a deployment, `name-<5>` of a daemonset or job, `name-<n>`
+             of a statefulset
+          3. a label: app.kubernetes.io/name, app, k8s-app, app.kubernetes.io/instance, component; service, service.name
+          4. its own name
+labels    1. what is said about a node (metrics `node_*`, `kube_node_*`, `machine_*`) is the node's
+          2. a pod (above); `exported_*` labels speak first, since they were moved aside by the scraper's own
+          3. a workload: deployment, statefulset, daemonset, replicaset, job_name, cronjob
+          4. a label as for pods
+          5. a node, a host; then the scrape's job, its instance; else the name `unattributed`
+resource  as labels, which has k8s.pod.name with its namespace first, then the workload, service.name, the node
+object    Node is a node; Pod as above; ReplicaSet and Job by their owner or their own name without its hash; workloads
+          by their own name; Service by what it selects; an autoscaler by what it scales; anything else (ConfigMap,
+          Secret, Ingress ...) by its label, or its own name without an ending as `-config`
+
+`overrides` come first: a key `label=value` matches that label, and also (for app, service, node) the name that the rules
+derive, so that an override by `app=...` or `service=...` reaches inputs that do not carry the label.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from engine.errors import ConfigError
+
+Owners = Sequence[tuple[str, str]]
+"""Owner references as (kind, name), the controller first."""
+
+UNATTRIBUTED: Final = "unattributed"
+"""Name of the service that stands for telemetry which names nobody."""
+
+APP_LABELS: Final = (
+    "app.kubernetes.io/name",
+    "app_kubernetes_io_name",
+    "app",
+    "k8s-app",
+    "k8s_app",
+    "app.kubernetes.io/instance",
+    "app_kubernetes_io_instance",
+    "component",
+)
+SERVICE_LABELS: Final = ("exported_service", "service", "service.name", "service_name")
+POD_LABELS: Final = ("exported_pod", "pod", "pod_name", "kubernetes_pod_name", "k8s.pod.name", "k8s_pod_name")
+NAMESPACE_LABELS: Final = (
+    "exported_namespace",
+    "namespace",
+    "namespace_name",
+    "kubernetes_namespace",
+    "k8s.namespace.name",
+    "k8s_namespace_name",
+    "service.namespace",
+)
+NODE_LABELS: Final = (
+    "exported_node",
+    "node",
+    "nodename",
+    "kubernetes_node",
+    "node_name",
+    "k8s.node.name",
+    "k8s_node_name",
+    "host",
+    "host.name",
+    "hostname",
+)
+WORKLOAD_LABELS: Final = (
+    ("deployment", "Deployment"),
+    ("exported_deployment", "Deployment"),
+    ("statefulset", "StatefulSet"),
+    ("daemonset", "DaemonSet"),
+    ("replicaset", "ReplicaSet"),
+    ("cronjob", "CronJob"),
+    ("job_name", "Job"),
+    ("k8s.deployment.name", "Deployment"),
+    ("k8s.statefulset.name", "StatefulSet"),
+    ("k8s.daemonset.name", "DaemonSet"),
+    ("k8s.cronjob.name", "CronJob"),
+    ("k8s.job.name", "Job"),
+)
+NODE_METRICS: Final = ("node_", "kube_node_", "machine_")
+IDENTITY_LABELS: Final = frozenset(
+    {
+        *APP_LABELS,
+        *SERVICE_LABELS,
+        *POD_LABELS,
+        *NAMESPACE_LABELS,
+        *NODE_LABELS,
+        *(label for label, _ in WORKLOAD_LABELS),
+        *("__name__", "instance", "exported_instance", "job", "exported_job", "container", "container_name"),
+        *("container_id", "cluster", "prometheus", "prometheus_replica", "endpoint", "uid", "pod_ip", "host_ip"),
+        *("pod_template_hash", "image", "image_id", "created_by_kind", "created_by_name", "owner_kind", "owner_name"),
+    }
+)
+"""Labels that say who speaks, and so are no part of what is measured."""
+
+_HASH: Final = r"(?=[a-z0-9]*[0-9]|[^aeiou]*(?:-|$))"  # has a digit, or no vowel: no English word is taken for a hash
+_DEPLOYMENT_POD: Final = re.compile(rf"(.+)-{_HASH}[a-z0-9]{{6,10}}-{_HASH}[a-z0-9]{{5}}")
+_REPLICASET: Final = re.compile(rf"(.+)-{_HASH}[a-z0-9]{{6,10}}")
+_SUFFIXED_POD: Final = re.compile(r"(.+)-[bcdfghjklmnpqrstvwxz2456789]{5}")  # the alphabet of Kubernetes' own suffixes
+_STATEFUL_POD: Final = re.compile(r"(.+)-[0-9]{1,4}")
+_TIMED_JOB: Final = re.compile(r"(.+)-[0-9]{8,10}")
+_CONFIG_ENDING: Final = re.compile(r"(.+?)-(?:config|configmap|conf|cm|env|settings|secrets?|credentials)")
+_OVERRIDE_FORM: Final = re.compile(r"[^=\s]+=.+")
+_ENTITY_FORM: Final = re.compile(r"[^/\s]+/[^/\s]+/[^/\s]+/[^/\s]+")
+_NAMED_KINDS: Final = frozenset(
+    {"Deployment", "StatefulSet", "DaemonSet", "CronJob", "ReplicationController", "Rollout"}
+)
+_CACHE_ENTRIES: Final = 100_000  # some 30 MB; telemetry that names more distinct things a day than this is rare
+
+Found = tuple[str, str, str, str]
+"""What a rule finds: kind, namespace, name, and the rule in words."""
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Maps what telemetry says of itself to entities; pure, and cached by distinct input (bounded).
+
+    scope              first part of every id: the cluster or tenant; change it when telemetry of several meets
+    default_namespace  namespace of services that name none
+    overrides          entity by label match, as `{"app=legacy-shop": "prod/service/shop/legacy"}`; use it when two
+                       inputs call one thing by two names
+
+    Raises ConfigError when an override has another form.
+
+    >>> Identity("demo").of_pod("payments-7d9c5b8f4d-x2x9z", "shop")
+    'demo/service/shop/payments'
+    """
+
+    scope: str = "default"
+    default_namespace: str = "default"
+    overrides: Mapping[str, str] = field(default_factory=dict)
+    _cache: dict[Any, tuple[str, str]] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        for key, entity in self.overrides.items():
+            if not _OVERRIDE_FORM.fullmatch(key):
+                raise ConfigError(f"identity.overrides: '{key}' is not of the form label=value")
+            if not _ENTITY_FORM.fullmatch(entity):
+                raise ConfigError(f"identity.overrides: '{entity}' (of '{key}') is not scope/kind/namespace/name")
+
+    def of_pod(
+        self, pod: str, namespace: str = "", labels: Mapping[str, str] | None = None, owners: Owners | None = None
+    ) -> str:
+        """Return the service that the pod belongs to."""
+        key = ("pod", pod, namespace, _items(labels), tuple(owners or ()))
+        return self._named(key, lambda: self._of_pod(pod, namespace, labels or {}, owners or ()), labels)[0]
+
+    def of_labels(self, labels: Mapping[str, str]) -> str:
+        """Return the entity that a metric with these labels is about (`__name__` may be among them)."""
+        return self.explain(labels)[0]
+
+    def of_resource(self, attributes: Mapping[str, Any]) -> str:
+        """Return the service that a span or log with these resource attributes comes from."""
+        labels = {key: str(value) for key, value in attributes.items() if isinstance(value, str | int)}
+        return self._named(("res", _items(labels)), lambda: self._of_resource(labels), labels)[0]
+
+    def of_object(self, manifest: Mapping[str, Any]) -> str:
+        """Return the entity that a Kubernetes object belongs to; missing or odd parts are taken as absent."""
+        metadata = _mapping(manifest.get("metadata"))
+        spec = _mapping(manifest.get("spec"))
+        kind = _text(manifest.get("kind"))
+        labels = {key: value for key, value in _mapping(metadata.get("labels")).items() if isinstance(value, str)}
+        target = ""
+        if kind == "Service":
+            target = _first(_mapping(spec.get("selector")), APP_LABELS)
+        elif kind == "HorizontalPodAutoscaler":
+            target = _text(_mapping(spec.get("scaleTargetRef")).get("name"))
+        return self.of_involved(
+            kind,
+            _text(metadata.get("namespace")),
+            _text(metadata.get("name")),
+            labels,
+            owners_of(metadata.get("ownerReferences")),
+            target,
+        )
+
+    def of_involved(
+        self,
+        kind: str,
+        namespace: str,
+        name: str,
+        labels: Mapping[str, str] | None = None,
+        owners: Owners | None = None,
+        target: str = "",
+    ) -> str:
+        """Return the entity of the object that an event is about; `target` is what the object selects or scales."""
+        key = ("obj", kind, namespace, name, _items(labels), tuple(owners or ()), target)
+        return self._named(
+            key, lambda: self._of_object(kind, namespace, name, labels or {}, owners or (), target), labels
+        )[0]
+
+    def service(self, name: str, namespace: str = "") -> str:
+        """Return the service of that name."""
+        return self._named(("svc", name, namespace), lambda: ("service", namespace, name, "a service's name"), None)[0]
+
+    def node(self, name: str) -> str:
+        """Return the node of that name (a port is taken off)."""
+        return self._named(("node", name), lambda: ("node", "-", _host(name), "a node's name"), None)[0]
+
+    def account(self, name: str) -> str:
+        """Return the cost account of that name."""
+        return self._named(("account", name), lambda: ("account", "-", name, "an account's name"), None)[0]
+
+    def explain(self, labels: Mapping[str, str]) -> tuple[str, str]:
+        """Return the entity of `labels` and the rule that named it, in words.
+
+        >>> Identity("demo").explain({"namespace": "shop", "app": "store"})
+        ('demo/service/shop/store', 'label app')
+        """
+        return self._named(("labels", _items(labels)), lambda: self._of_labels(labels), labels)
+
+    def _named(self, key: Any, rule: Callable[[], Found], labels: Mapping[str, str] | None) -> tuple[str, str]:
+        known = self._cache.get(key)
+        if known is not None:
+            return known
+        kind, namespace, name, why = rule()
+        override = self._override(kind, name, labels or {}) if self.overrides else None
+        if override is not None:
+            named = self.overrides[override], f"override {override}"
+        else:
+            if kind == "service":
+                namespace = namespace or self.default_namespace
+            named = f"{self.scope}/{kind}/{_part(namespace)}/{_part(name)}", why
+        if len(self._cache) >= _CACHE_ENTRIES:
+            self._cache.clear()
+        self._cache[key] = named
+        return named
+
+    def _override(self, kind: str, name: str, labels: Mapping[str, str]) -> str | None:
+        said = {f"{key}={value}" for key, value in labels.items()}
+        said |= {f"{key}={name}" for key in (("app", "service") if kind == "service" else (kind,))}
+        return next((key for key in sorted(self.overrides) if key in said), None)
+
+    def _of_pod(self, pod: str, namespace: str, labels: Mapping[str, str], owners: Owners) -> Found:
+        for kind, name in owners:
+            if kind == "Node" and pod.endswith("-" + name):
+                return "service", namespace, pod[: -len(name) - 1], "static pod without its node's name"
+            if kind != "Node" and name:
+                return "service", namespace, _workload(kind, name), f"owner {kind}"
+        for shape, what in (
+            (_DEPLOYMENT_POD, "pod of a deployment"),
+            (_SUFFIXED_POD, "pod of a daemonset or job"),
+            (_STATEFUL_POD, "pod of a statefulset"),
+        ):
+            match = shape.fullmatch(pod)
+            if match:
+                return "service", namespace, match[1], f"name's shape: {what}"
+        return _by_label(labels, namespace) or ("service", namespace, pod, "pod's own name")
+
+    def _of_labels(self, labels: Mapping[str, str]) -> Found:
+        namespace, node = _first(labels, NAMESPACE_LABELS), _first(labels, NODE_LABELS)
+        instance = labels.get("instance", "")
+        if labels.get("__name__", "").startswith(NODE_METRICS) and (node or instance):
+            return "node", "-", _host(node or instance), "metric about a node"
+        pod = _first(labels, POD_LABELS)
+        if pod:
+            return self._of_pod(pod, namespace, labels, ())
+        for label, kind in WORKLOAD_LABELS:
+            if labels.get(label):
+                return "service", namespace, _workload(kind, labels[label]), f"label {label}"
+        found = _by_label(labels, namespace)
+        if found:
+            return found
+        if node:
+            return "node", "-", _host(node), "label of a node"
+        job = labels.get("job", "")
+        if job:
+            first, _, last = job.rpartition("/")
+            return "service", namespace or first, last, "label job"
+        if instance:
+            return "service", namespace, _host(instance), "label instance"
+        return "service", namespace, UNATTRIBUTED, "nothing names an entity"
+
+    def _of_resource(self, labels: Mapping[str, str]) -> Found:
+        return self._of_labels({key: value for key, value in labels.items() if key != "__name__"})
+
+    def _of_object(
+        self, kind: str, namespace: str, name: str, labels: Mapping[str, str], owners: Owners, target: str
+    ) -> Found:
+        if kind == "Node":
+            return "node", "-", name, "object Node"
+        if kind == "Pod":
+            return self._of_pod(name, namespace, labels, owners)
+        if kind in _NAMED_KINDS:
+            return "service", namespace, name, f"object {kind}"
+        if kind in ("ReplicaSet", "Job"):
+            for owner_kind, owner in owners:
+                return "service", namespace, _workload(owner_kind, owner), f"owner {owner_kind}"
+            return "service", namespace, _workload(kind, name), f"object {kind}"
+        if target:
+            return "service", namespace, target, f"target of {kind}"
+        ending = _CONFIG_ENDING.fullmatch(name)
+        return _by_label(labels, namespace) or ("service", namespace, ending[1] if ending else name, f"object {kind}")
+
+
+def owners_of(references: Any) -> tuple[tuple[str, str], ...]:
+    """Return owner references of a manifest or event as (kind, name), the controller first; odd ones are skipped."""
+    found = [one for one in references if isinstance(one, Mapping)] if isinstance(references, list) else []
+    found.sort(key=lambda one: one.get("controller") is not True)
+    return tuple((_text(one.get("kind")), _text(one.get("name"))) for one in found if one.get("name"))
+
+
+def _by_label(labels: Mapping[str, str], namespace: str) -> Found | None:
+    for label in (*APP_LABELS, *SERVICE_LABELS):
+        if labels.get(label):
+            return "service", namespace, labels[label], f"label {label}"
+    return None
+
+
+def _workload(kind: str, name: str) -> str:
+    """Return the name of the workload behind an owner."""
+    shape = {"ReplicaSet": _REPLICASET, "Job": _TIMED_JOB}.get(kind)
+    match = shape.fullmatch(name) if shape else None
+    return match[1] if match else name
+
+
+def _first(labels: Mapping[str, Any], names: Iterable[str]) -> str:
+    return next((value for name in names if isinstance(value := labels.get(name), str) and value), "")
+
+
+def _items(labels: Mapping[str, str] | None) -> tuple[tuple[str, str], ...]:
+    return tuple(sorted(labels.items())) if labels else ()
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def _host(address: str) -> str:
+    """Return a host without its port; an IPv6 address without brackets has none."""
+    host, colon, port = address.rpartition(":")
+    return host.strip("[]") if colon and port.isdigit() and (host.count(":") == 0 or host.endswith("]")) else address
+
+
+def _part(text: str) -> str:
+    """Return `text` fit to be one part of an entity id."""
+    return "_".join(text.replace("/", " ").split())[:253] or "-"
