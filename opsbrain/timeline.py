@@ -16,9 +16,11 @@ SHOWN_CAUSES = 3
 SHOWN_EVIDENCE = 5
 
 
-def print_conclusions(concluded: Conclusions, *, out: Path | None = None, report: Path | None = None) -> None:
-    """Print accounts, incidents and where the files lie."""
-    incidents = concluded.newest_incidents()
+def print_conclusions(
+    concluded: Conclusions, *, incidents: bool = True, out: Path | None = None, report: Path | None = None
+) -> None:
+    """Print accounts, the incidents (if wanted) and where the files lie."""
+    found = concluded.newest_incidents()
     accounts = concluded.accounts
     dropped = "".join(f", dropped {n:,} ({reason})" for reason, n in sorted(accounts.dropped.items()))
     typer.echo(
@@ -27,12 +29,13 @@ def print_conclusions(concluded: Conclusions, *, out: Path | None = None, report
     )
     typer.echo(
         f"{concluded.elapsed_s:.1f} s, {concluded.rows_per_s:,.0f} rows/s; "
-        f"{len(concluded.anomalies):,} anomalies, {len(incidents)} incidents, {len(newest(concluded.fixes))} fixes"
+        f"{len(concluded.anomalies):,} anomalies, {len(found)} incidents, {len(newest(concluded.fixes))} fixes"
     )
-    for incident in incidents[:SHOWN_INCIDENTS]:
+    shown = found[:SHOWN_INCIDENTS] if incidents else []
+    for incident in shown:
         print_incident(incident)
-    if len(incidents) > SHOWN_INCIDENTS:
-        typer.echo(f"... and {len(incidents) - SHOWN_INCIDENTS} more in the export")
+    if incidents and len(found) > len(shown):
+        typer.echo(f"... and {len(found) - len(shown)} more in the export")
     if out is not None:
         typer.echo(f"export: {out}")
     if report is not None:

@@ -1,0 +1,80 @@
+"""What the Kafka runner needs to know of the broker, and what it reads from it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from engine import messages as streams
+from engine.ports import Format
+
+OUR_STREAMS: Final = (
+    streams.FEATURES,
+    streams.SPANS,
+    streams.FITS,
+    streams.HISTORY,
+    streams.ANOMALIES,
+    streams.CONTEXT,
+    streams.TOPOLOGY,
+    streams.CHANGES,
+    streams.INCIDENTS,
+    streams.FIXES,
+    streams.LATE,
+    streams.DEADLETTERS,
+)
+
+SNAPSHOTS: Final = "snapshots"
+"""The compacted topic of snapshots; partition p holds those of every step's partition p."""
+
+END_HEADER: Final = "opsbrain-mark"
+"""A telemetry message with this header and the value `end` says that its partition has ended (recorded data)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Telemetry:
+    """One telemetry topic: its name and what its messages look like (the format knows the scope)."""
+
+    topic: str
+    format: Format
+
+
+@dataclass(frozen=True, slots=True)
+class KafkaConfig:
+    """Broker, names and timing.
+
+    bootstrap           `host:port,host:port`
+    telemetry           what is read
+    scopes              scopes of all telemetry
+    group_prefix        begins the names of our consumer groups
+    topic_prefix        begins the names of our topics
+    partitions          partitions of each of our topics; changing it later means starting with fresh topics
+    session_timeout_s   after how much silence a worker counts as dead
+    checkpoint_every_s  how often offsets and snapshots are committed: what is redone after a crash
+    idle_after_s        after how much silence an input no longer holds windows open; 0 means never
+    security            librdkafka's security settings, passed through
+    """
+
+    bootstrap: str
+    telemetry: tuple[Telemetry, ...]
+    scopes: tuple[str, ...]
+    group_prefix: str = "opsbrain"
+    topic_prefix: str = "opsbrain."
+    partitions: int = 8
+    session_timeout_s: float = 10.0
+    checkpoint_every_s: float = 2.0
+    idle_after_s: float = 30.0
+    security: Mapping[str, str] = field(default_factory=dict)
+
+    def topic(self, stream: str) -> str:
+        """Return the topic of a stream."""
+        return f"{self.topic_prefix}{stream}"
+
+    def group(self, role: str) -> str:
+        """Return the consumer group of a role."""
+        return f"{self.group_prefix}-{role}"
+
+    def client(self, **more: object) -> dict[str, object]:
+        """Return the settings of a librdkafka client; `more` adds to them with `.` written as `_`."""
+        named = {name.replace("_", "."): value for name, value in more.items()}
+        return {"bootstrap.servers": self.bootstrap, **self.security, **named}

@@ -1,0 +1,315 @@
+"""The decode role: the firehose from telemetry topics to partials, with confluent-kafka.
+
+It keeps no state of its own. What it commits for an input partition is the lowest offset of any row in an open window,
+and in the offset's metadata the watermark that is out, the latest time seen and the position read up to. After a crash
+rows are read again from that offset: those before the position in windows that are out are skipped, and the others make
+the same partials again, with the same keys and bytes.
+
+Order of a commit:
+1. flush the producer: everything up to the position is in the broker
+2. commit the offsets with their metadata
+An idle mark is committed (as `idle_ms`) before it is emitted, so that it is emitted again after a crash in between.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from engine.errors import SourceError
+from engine.flow import INPUTS_GO_TO
+from engine.messages import DEADLETTERS, Message
+from engine.runners.kafka.codec import encode
+from engine.runners.kafka.config import END_HEADER, KafkaConfig, Telemetry
+from engine.runners.kafka.topics import input_name
+from engine.schemas import Kind
+from engine.types import END_MS, DeadLetter, Inputs, Records
+from engine.window import WindowConfig, WindowStep
+
+if TYPE_CHECKING:
+    from confluent_kafka import Consumer, Producer, TopicPartition
+    from confluent_kafka import Message as KafkaMessage
+
+log = logging.getLogger(__name__)
+
+BATCH: Final = 5_000
+POLL_S: Final = 0.2
+
+
+class Committed(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The metadata of a committed offset."""
+
+    emitted_ms: int
+    latest_ms: int
+    position: int
+    idle_ms: int = 0
+
+
+@dataclass(slots=True)
+class Input:
+    """One input partition that this worker owns."""
+
+    topic: str
+    partition: int
+    telemetry: Telemetry
+    step: WindowStep
+    dead_before: int  # dead letters before this offset are out already
+    pending_idle_ms: int = 0  # an idle mark that was committed and may not be out
+    at_end_since_s: float | None = None
+    counts: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def name(self) -> str:
+        """Return the input's name."""
+        return input_name(self.topic, self.partition)
+
+
+class Decoder:
+    """Decodes one input partition's messages; pure but for what it returns. Used by the loop and by tests."""
+
+    def __init__(self, window: WindowConfig) -> None:
+        self._window = window
+
+    def start(self, topic: str, partition: int, telemetry: Telemetry, committed: Committed | None) -> Input:
+        """Return the input as it was when `committed` was written, or from the beginning."""
+        name, kind = input_name(topic, partition), telemetry.format.kind
+        if committed is None:
+            return Input(topic, partition, telemetry, WindowStep(self._window, name, kind), 0)
+        step = self._resumed(name, kind, committed)
+        return Input(topic, partition, telemetry, step, committed.position, pending_idle_ms=committed.idle_ms)
+
+    def take(self, input: Input, offsets: Sequence[int], bodies: Sequence[bytes], ended: bool) -> list[Message]:
+        """Take messages of one partition in their order; `ended` says that the last one is followed by its end."""
+        messages: list[Message] = []
+        if input.pending_idle_ms:
+            known = sum(1 for offset in offsets if offset < input.dead_before)
+            if known:
+                messages += self._rows(input, offsets[:known], bodies[:known])
+            offsets, bodies = offsets[known:], bodies[known:]
+            if offsets or ended or input.step.position >= input.dead_before:
+                messages += input.step.on_idle(input.pending_idle_ms)
+                input.pending_idle_ms = 0
+        if offsets:
+            messages += self._rows(input, offsets, bodies)
+        if ended:
+            messages += input.step.on_end()
+        return messages
+
+    def _rows(self, input: Input, offsets: Sequence[int], bodies: Sequence[bytes]) -> list[Message]:
+        frame, dead = input.telemetry.format.decode(bodies, offsets, input.name)
+        letters = [one for one in dead if one.offset >= input.dead_before]
+        input.counts["dead_lettered"] += len(letters)
+        records = Records(input.telemetry.format.kind, frame, input.name, offsets[-1] + 1)
+        return [_dead(one) for one in letters] + input.step.on_records(records)
+
+    def _resumed(self, name: str, kind: Kind, committed: Committed) -> WindowStep:
+        return WindowStep.resume_from(
+            self._window,
+            name,
+            kind,
+            emitted_ms=committed.emitted_ms,
+            latest_ms=committed.latest_ms,
+            position=committed.position,
+        )
+
+
+class DecodeLoop:
+    """Runs the decode role until stopped: consume, decode, produce, commit."""
+
+    def __init__(
+        self,
+        config: KafkaConfig,
+        window: WindowConfig,
+        inputs: Inputs,
+        furthest_ms: Callable[[], int | None],
+        stopped: Callable[[], bool],
+    ) -> None:
+        from confluent_kafka import Consumer, Producer
+
+        self._config = config
+        self._decoder = Decoder(window)
+        self._declared = inputs
+        self._furthest_ms = furthest_ms
+        self._stopped = stopped
+        self._by_topic = {one.topic: one for one in config.telemetry}
+        self._inputs: dict[tuple[str, int], Input] = {}
+        self._failed: list[str] = []
+        self._consumer: Consumer = Consumer(
+            config.client(
+                group_id=config.group("decode"),
+                enable_auto_commit=False,
+                enable_partition_eof=True,
+                auto_offset_reset="earliest",
+                session_timeout_ms=int(config.session_timeout_s * 1000),
+                partition_assignment_strategy="cooperative-sticky",
+            )
+        )
+        self._producer: Producer = Producer(
+            config.client(enable_idempotence=True, linger_ms=5, compression_type="lz4", message_max_bytes=20_000_000)
+        )
+
+    def run(self) -> None:
+        """Run until stopped; a last commit on the way out."""
+        self._consumer.subscribe(
+            sorted(self._by_topic), on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._lost
+        )
+        self._produce([Message(stream, "inputs", self._declared) for stream in INPUTS_GO_TO])
+        committed_s = time.monotonic()
+        try:
+            while not self._stopped():
+                self._poll()
+                if time.monotonic() - committed_s >= self._config.checkpoint_every_s:
+                    self._commit(self._inputs.values())
+                    self._idle()
+                    committed_s = time.monotonic()
+            self._commit(self._inputs.values())
+        finally:
+            self._consumer.close()
+
+    def _poll(self) -> None:
+        arrived: dict[tuple[str, int], list[KafkaMessage]] = {}
+        for message in self._consumer.consume(BATCH, POLL_S):
+            arrived.setdefault((message.topic(), message.partition()), []).append(message)
+        for key, messages in sorted(arrived.items()):
+            if (input := self._inputs.get(key)) is not None:
+                self._produce(self._taken(input, messages))
+
+    def _taken(self, input: Input, messages: Sequence[KafkaMessage]) -> list[Message]:
+        from confluent_kafka import KafkaError
+
+        offsets: list[int] = []
+        bodies: list[bytes] = []
+        out: list[Message] = []
+        for message in messages:
+            error = message.error()
+            if error is not None:
+                if error.code() == KafkaError._PARTITION_EOF:
+                    input.at_end_since_s = time.monotonic()
+                elif not error.retriable():
+                    raise SourceError(f"kafka: {input.name}: {error.str()}")
+            elif _is_end(message):
+                out += self._decoder.take(input, offsets, bodies, ended=True)
+                offsets, bodies = [], []
+            else:
+                offsets.append(message.offset())
+                bodies.append(message.value() or b"")
+                input.at_end_since_s = None
+        return out + self._decoder.take(input, offsets, bodies, ended=False)
+
+    def _idle(self) -> None:
+        """Write idle marks for inputs that have stood at their end for `idle_after_s`.
+
+        The mark's time is the furthest watermark that any input is known to have: recorded data of another year must
+        not be made late by this machine's clock.
+        """
+        if self._config.idle_after_s <= 0:
+            return
+        known = [one.step.emitted_ms for one in self._inputs.values() if one.step.emitted_ms < END_MS]
+        furthest = self._furthest_ms()
+        time_ms = max([*known, furthest if furthest is not None else 0], default=0)
+        now_s = time.monotonic()
+        silent = [
+            one
+            for one in self._inputs.values()
+            if one.at_end_since_s is not None
+            and now_s - one.at_end_since_s >= self._config.idle_after_s
+            and one.step.emitted_ms < time_ms
+        ]
+        if silent:
+            self._commit(silent, idle_ms=time_ms)
+            for one in silent:
+                self._produce(one.step.on_idle(time_ms))
+
+    def _commit(self, inputs: Sequence[Input] | Any, idle_ms: int = 0) -> None:
+        from confluent_kafka import KafkaException
+
+        self._flush()
+        offsets = [_offset(one, idle_ms) for one in inputs]
+        if not offsets:
+            return
+        try:
+            self._consumer.commit(offsets=offsets, asynchronous=False)
+        except KafkaException as error:
+            # the group moved on without us: whoever has the partition now emits the same from the older offset
+            log.warning("decode: offsets were not committed: %s", error.args[0].str())
+
+    def _flush(self) -> None:
+        left = self._producer.flush(30)
+        if left or self._failed:
+            why = self._failed[0] if self._failed else f"{left} messages were not taken in 30 s"
+            raise SourceError(f"kafka: cannot produce: {why}")
+
+    def _produce(self, messages: Sequence[Message]) -> None:
+        for message in messages:
+            for wire in encode(message, self._config.partitions):
+                self._send(self._config.topic(wire.stream), wire.partition, wire.key, wire.value, list(wire.headers))
+
+    def _send(self, topic: str, partition: int, key: bytes, value: bytes, headers: list[tuple[str, bytes]]) -> None:
+        while True:
+            try:
+                self._producer.produce(
+                    topic, value, key=key, partition=partition, headers=headers, on_delivery=self._delivered
+                )
+                break
+            except BufferError:  # the local queue is full: let the broker catch up
+                self._producer.poll(0.1)
+        self._producer.poll(0)
+
+    def _delivered(self, error: Any, message: Any) -> None:
+        if error is not None:
+            self._failed.append(error.str())
+
+    def _assigned(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        from confluent_kafka import OFFSET_BEGINNING, TopicPartition
+
+        found = consumer.committed(partitions, timeout=30)
+        start: list[TopicPartition] = []
+        for one in found:
+            committed = _metadata(one.metadata) if one.offset >= 0 else None
+            key = (one.topic, one.partition)
+            self._inputs[key] = self._decoder.start(*key, self._by_topic[one.topic], committed)
+            start.append(TopicPartition(one.topic, one.partition, one.offset if one.offset >= 0 else OFFSET_BEGINNING))
+        consumer.incremental_assign(start)
+        log.info("decode: reading %s", ", ".join(sorted(one.name for one in self._inputs.values())))
+
+    def _revoked(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        gone = [self._inputs[key] for one in partitions if (key := (one.topic, one.partition)) in self._inputs]
+        self._commit(gone)
+        self._lost(consumer, partitions)
+        consumer.incremental_unassign(partitions)
+
+    def _lost(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        for one in partitions:
+            self._inputs.pop((one.topic, one.partition), None)
+
+
+def _offset(input: Input, idle_ms: int) -> TopicPartition:
+    from confluent_kafka import TopicPartition
+
+    step = input.step
+    idle = idle_ms or input.pending_idle_ms
+    told = Committed(step.emitted_ms, step.latest_ms, max(step.position, input.dead_before), idle)
+    return TopicPartition(input.topic, input.partition, step.safe_offset(), msgspec.json.encode(told).decode())
+
+
+def _metadata(text: str | None) -> Committed | None:
+    try:
+        return msgspec.json.decode(text or "", type=Committed)
+    except msgspec.DecodeError as error:
+        raise SourceError(
+            f"kafka: the group's committed offset has foreign metadata ({error}); is kafka.group_prefix used by others?"
+        ) from error
+
+
+def _is_end(message: KafkaMessage) -> bool:
+    return any(name == END_HEADER and value == b"end" for name, value in message.headers() or ())
+
+
+def _dead(letter: DeadLetter) -> Message:
+    return Message(DEADLETTERS, f"{letter.input}/{letter.offset}", letter)
