@@ -1,0 +1,145 @@
+"""AWS Cost Explorer: one `GetCostAndUsage` answer a message, as JSON; a row a period and group.
+
+The answer does not say when it was given, and a cost row's time is when the amount became known. Whoever asks stamps
+it: `{"known_at": RFC 3339 or seconds, "response": {...}}`, or a field `known_at` beside `ResultsByTime`. Without a
+stamp the period's end stands in. Estimated amounts are revised later: the same period again, with another amount.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+import msgspec
+import polars as pl
+
+from engine.schemas import SCHEMAS, Kind
+from engine.types import DeadLetter
+from ingest.identity import Identity
+from ingest.refused import Refused
+from ingest.times import OUTSIDE, Stamp, rfc3339_ms, stamps_ms
+
+METRICS: Final = ("UnblendedCost", "AmortizedCost", "NetUnblendedCost", "NetAmortizedCost", "BlendedCost")
+"""The amounts an answer may hold; the first of these that it does is taken."""
+
+
+class _Amount(msgspec.Struct):
+    Amount: str
+    Unit: str = "USD"
+
+
+class _Period(msgspec.Struct):
+    Start: str
+    End: str
+
+
+class _Group(msgspec.Struct):
+    Keys: list[str]
+    Metrics: dict[str, _Amount]
+
+
+class _Result(msgspec.Struct):
+    TimePeriod: _Period
+    Total: dict[str, _Amount] = {}
+    Groups: list[_Group] = []
+    Estimated: bool = False
+
+
+class _Answer(msgspec.Struct):
+    ResultsByTime: list[_Result] | None = None
+    known_at: Stamp = None
+    response: _Answer | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    at: int
+    account: str
+    start: str
+    end: str
+    known_at: Stamp
+    amount: _Amount | None
+    estimated: bool
+
+
+@dataclass(frozen=True, slots=True)
+class AwsCostExplorer:
+    """Decodes costs; `known_at` stamps answers that bear no stamp themselves (RFC 3339 or seconds)."""
+
+    identity: Identity
+    known_at: Stamp = None
+    scrubbed: Counter[str] = field(default_factory=Counter, compare=False)
+
+    @property
+    def name(self) -> str:
+        """Return the format's name."""
+        return "aws-cost-explorer"
+
+    @property
+    def kind(self) -> Kind:
+        """Return the kind of its rows."""
+        return "costs"
+
+    def decode(
+        self, bodies: Sequence[bytes], offsets: Sequence[int], input: str
+    ) -> tuple[pl.DataFrame, list[DeadLetter]]:
+        """Return a row a period and group, and a dead letter for each message that cannot be read whole."""
+        refused = Refused(bodies, offsets, input, self.scrubbed)
+        answers, at = refused.decoded(_DECODER.decode)
+        rows = []
+        for position, answer in zip(at, answers, strict=True):
+            found = list(self._rows(position, answer))
+            if not found:
+                refused.add(position, "no ResultsByTime with amounts")
+            rows += found
+        frame = self._frame(rows)
+        frame = refused.where(frame, pl.col("unit") != "USD", "an amount is missing or not in USD")
+        frame = refused.where(frame, ~pl.col("amount_usd").is_finite(), "an amount is not a number")
+        bounds = pl.col("period_start_ms") >= pl.col("period_end_ms")
+        frame = refused.where(frame, bounds | pl.col("ts_ms").is_null(), OUTSIDE)
+        frame = frame.with_columns(refused.offsets_of(frame["at"]))
+        return frame.select(SCHEMAS["costs"].names()), refused.letters()
+
+    def _rows(self, at: int, answer: _Answer) -> Iterator[_Row]:
+        inner = answer.response or answer
+        known_at = next((at for at in (answer.known_at, inner.known_at, self.known_at) if at is not None), None)
+        for result in inner.ResultsByTime or ():
+            period = result.TimePeriod
+            groups = result.Groups or ([_Group(["total"], result.Total)] if result.Total else [])
+            for group in groups:
+                account = ",".join(group.Keys)
+                amount = _amount(group.Metrics)
+                yield _Row(at, account, period.Start, period.End, known_at, amount, result.Estimated)
+
+    def _frame(self, rows: Sequence[_Row]) -> pl.DataFrame:
+        end_ms = _day_ms([row.end for row in rows])
+        known_ms = stamps_ms([row.known_at for row in rows])
+        stamped = pl.Series([row.known_at is not None for row in rows], dtype=pl.Boolean)
+        amounts = pl.Series([row.amount.Amount if row.amount else None for row in rows], dtype=pl.String)
+        entities = [self.identity.account(row.account) for row in rows]
+        return pl.DataFrame(
+            {
+                "at": pl.Series([row.at for row in rows], dtype=pl.Int64),
+                "ts_ms": known_ms.zip_with(stamped, end_ms),
+                "entity": pl.Series(entities, dtype=pl.String),
+                "period_start_ms": _day_ms([row.start for row in rows]),
+                "period_end_ms": end_ms,
+                "unit": pl.Series([row.amount.Unit if row.amount else None for row in rows], dtype=pl.String),
+                "amount_usd": amounts.cast(pl.Float64, strict=False),
+                "estimated": pl.Series([row.estimated for row in rows], dtype=pl.Boolean),
+            }
+        )
+
+
+def _amount(metrics: Mapping[str, _Amount]) -> _Amount | None:
+    return next((metrics[name] for name in METRICS if name in metrics), None)
+
+
+def _day_ms(texts: Sequence[str]) -> pl.Series:
+    """Return the start of days, or of hours where the answer is hourly."""
+    return rfc3339_ms(pl.Series([f"{text}T00:00:00Z" if len(text) == 10 else text for text in texts], dtype=pl.String))
+
+
+_DECODER: Final = msgspec.json.Decoder(_Answer)

@@ -1,0 +1,70 @@
+"""Kubernetes manifests in one spelling: what a person or a controller set, sorted, and no secret's value.
+
+Dropped: `managedFields`, `resourceVersion`, the last applied configuration (a copy of the whole, secrets included) and
+heartbeats, which all change without anything having changed. Secret values become a hash of 32 bits: enough to see that
+one changed, too little to confirm a guess.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from typing import Any, Final
+
+import msgspec
+
+from ingest.scrub import looks_secret, scrub_credentials
+
+_ENCODER: Final = msgspec.json.Encoder(order="sorted")
+_VOLATILE: Final = ("managedFields", "resourceVersion")
+_LAST_APPLIED: Final = "kubectl.kubernetes.io/last-applied-configuration"
+
+Json = dict[str, Any]
+
+
+def canonical(manifest: Json, counts: Counter[str]) -> str:
+    """Return the manifest as sorted JSON without volatile fields and secret values; adds to `counts` what was taken."""
+    cleaned = {key: value for key, value in manifest.items() if key != "metadata"}
+    metadata = manifest.get("metadata")
+    if isinstance(metadata, dict):
+        cleaned["metadata"] = _metadata(metadata)
+    if cleaned.get("kind") == "Secret":
+        for part in ("data", "stringData"):
+            if isinstance(cleaned.get(part), dict):
+                cleaned[part] = {key: _hashed(value, counts) for key, value in cleaned[part].items()}
+    elif cleaned.get("kind") == "ConfigMap" and isinstance(cleaned.get("data"), dict):
+        cleaned["data"] = {key: _setting(key, value, counts) for key, value in cleaned["data"].items()}
+    return _ENCODER.encode(_clean(cleaned, counts)).decode()
+
+
+def _metadata(metadata: Json) -> Json:
+    kept = {key: value for key, value in metadata.items() if key not in _VOLATILE}
+    annotations = kept.get("annotations")
+    if isinstance(annotations, dict):
+        kept["annotations"] = {key: value for key, value in annotations.items() if key != _LAST_APPLIED}
+    return kept
+
+
+def _clean(value: Any, counts: Counter[str]) -> Any:
+    if isinstance(value, dict):
+        return _clean_object(value, counts)
+    if isinstance(value, list):
+        return [_clean(one, counts) for one in value]
+    return scrub_credentials(value, counts) if isinstance(value, str) else value
+
+
+def _clean_object(value: Json, counts: Counter[str]) -> Json:
+    cleaned = {key: _clean(one, counts) for key, one in value.items() if key != "lastHeartbeatTime"}
+    name, literal = value.get("name"), value.get("value")
+    if isinstance(name, str) and isinstance(literal, str) and looks_secret(name):
+        cleaned["value"] = _hashed(literal, counts)
+    return cleaned
+
+
+def _setting(key: str, value: Any, counts: Counter[str]) -> Any:
+    return _hashed(value, counts) if isinstance(value, str) and looks_secret(key) else value
+
+
+def _hashed(value: Any, counts: Counter[str]) -> str:
+    counts["manifest"] += 1
+    return "sha256:" + hashlib.sha256(str(value).encode("utf-8", "surrogatepass")).hexdigest()[:8]

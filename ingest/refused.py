@@ -1,0 +1,100 @@
+"""Keeps account of the messages of one batch that cannot be used, and makes their dead letters."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Final, TypeVar
+
+import msgspec
+import numpy as np
+import polars as pl
+
+from engine.types import DeadLetter
+from ingest.scrub import scrub_series
+
+MAX_BODY_BYTES: Final = 4_096
+"""How much of a body a dead letter keeps."""
+
+T = TypeVar("T")
+
+# What decoding arbitrary bytes may raise: malformed or mistyped JSON, text that is not UTF-8, nesting without end.
+UNREADABLE: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+
+
+class Refused:
+    """Collects refusals by position in the batch. A message is refused whole: rows or a dead letter, never both."""
+
+    __slots__ = ("_bodies", "_counts", "_input", "_offsets", "_reasons")
+
+    def __init__(self, bodies: Sequence[bytes], offsets: Sequence[int], input: str, counts: Counter[str]) -> None:
+        self._bodies = bodies
+        self._offsets = offsets
+        self._input = input
+        self._counts = counts
+        self._reasons: dict[int, str] = {}
+
+    def add(self, position: int, reason: str) -> None:
+        """Refuse the message at `position` of the batch; the first reason stays."""
+        self._reasons.setdefault(position, reason)
+
+    def decoded(self, decode: Callable[[bytes], T]) -> tuple[list[T], list[int]]:
+        """Return what can be decoded and its positions; refuse the rest."""
+        try:
+            return [decode(body) for body in self._bodies], list(range(len(self._bodies)))
+        except UNREADABLE:
+            return self._one_by_one(decode)
+
+    def where(self, frame: pl.DataFrame, bad: pl.Expr, reason: str) -> pl.DataFrame:
+        """Return the rows of `frame` that are not `bad` (null counts as bad); refuse the messages of the others.
+
+        `frame` has a column `at`, the position of each row's message. All rows of a refused message go.
+        """
+        mask = frame.select(bad.fill_null(True)).to_series()
+        if not mask.any():
+            return frame
+        positions = frame.filter(mask)["at"].unique()
+        for position in positions:
+            self.add(position, reason)
+        return frame.filter(~pl.col("at").is_in(positions.implode()))
+
+    def offsets_of(self, positions: pl.Series) -> pl.Series:
+        """Return the offsets of messages by their positions."""
+        return pl.Series("offset", np.asarray(self._offsets, dtype=np.int64)[positions.to_numpy()])
+
+    def letters(self) -> list[DeadLetter]:
+        """Return the dead letters, in the order of the messages, with scrubbed bodies of at most 4 KiB."""
+        positions = sorted(self._reasons)
+        texts = pl.Series([clipped(self._bodies[position]) for position in positions], dtype=pl.String)
+        scrubbed = scrub_series(texts, self._counts).to_list()
+        return [
+            DeadLetter(self._input, int(self._offsets[position]), self._reasons[position], body)
+            for position, body in zip(positions, scrubbed, strict=True)
+        ]
+
+    def _one_by_one(self, decode: Callable[[bytes], T]) -> tuple[list[T], list[int]]:
+        values: list[T] = []
+        positions: list[int] = []
+        for position, body in enumerate(self._bodies):
+            try:
+                values.append(decode(body))
+                positions.append(position)
+            except UNREADABLE as error:
+                self.add(position, why(body, error))
+        return values, positions
+
+
+def why(body: bytes, error: Exception) -> str:
+    """Return the reason for which a body could not be decoded, without any of its content."""
+    if not body.strip():
+        return "empty message"
+    if isinstance(error, UnicodeDecodeError):
+        return "not UTF-8"
+    if isinstance(error, RecursionError):
+        return "nested too deeply"
+    return str(error).partition(" (byte")[0]
+
+
+def clipped(body: bytes) -> str:
+    """Return the beginning of a body as text; bytes that are not UTF-8 become U+FFFD."""
+    return body[:MAX_BODY_BYTES].decode("utf-8", errors="replace")
