@@ -2,13 +2,30 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Final
 
 from engine.topology import Topology
-from rca.signs import Role, Sign, strongest
+from rca.signs import Role, Sign, trouble, trouble_of
 
-TRAVELLING = (Role.LATENCY, Role.ERROR)
+_SLACK: Final = 2.0
+"""A dependency carries up to this many times its rise: callers may ask more than once, and quantiles do not add up."""
+
+Numbers = Mapping[str, Mapping[str, float]]
+"""One number a series: {entity: {indicator: number}}."""
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """What is known of everybody: signs, rises of all series (signs or not), traffic, and who depends on whom."""
+
+    signs: Mapping[str, list[Sign]]
+    rises: Numbers
+    volumes: Numbers
+    topology: Topology
 
 
 def dependents_of(topology: Topology, entity: str, hops: int) -> dict[str, int]:
@@ -30,48 +47,69 @@ def dependents_of(topology: Topology, entity: str, hops: int) -> dict[str, int]:
     return distance
 
 
-def explained_share(signs: Mapping[str, list[Sign]], topology: Topology, entity: str, slack_ms: int) -> float:
+def explained_share(picture: Picture, entity: str, slack_ms: int) -> float:
     """Return how much of an entity's latency and errors its direct dependencies account for, in [0, 1].
 
-    A dependency accounts for as much as its own trouble is strong, less if it began later by more than `slack_ms`, and,
-    where both show the same latency, no more than twice its own rise (a caller may ask its callee more than once).
+    A dependency accounts for as much as its own trouble is strong, less if it began later by more than `slack_ms`, and
+    no more than it can carry.
     """
-    mine = [one for one in signs.get(entity, ()) if one.role in TRAVELLING]
+    mine = trouble_of(picture.signs, entity)
     if not mine:
         return 0.0
     share = 0.0
     onset = min(one.start_ms for one in mine)
-    for below in topology.dependencies(entity):
-        theirs = [one for one in signs.get(below, ()) if one.role is not Role.LOAD]
-        if not theirs:
-            continue
-        power = max(one.strength for one in theirs) / max(one.strength for one in mine)
-        late = min(one.start_ms for one in theirs) > onset + slack_ms
-        share = max(share, min(1.0, power) * _carried(mine, theirs) * (0.5 if late else 1.0))
+    for below in picture.topology.dependencies(entity):
+        theirs = _causes(picture, below)
+        if theirs:
+            power = max(one.strength for one in theirs) / max(one.strength for one in mine)
+            late = min(one.start_ms for one in theirs) > onset + slack_ms
+            share = max(share, min(1.0, power) * carried(picture, entity, below) * (0.5 if late else 1.0))
     return share
 
 
-def _carried(mine: list[Sign], theirs: list[Sign]) -> float:
-    """Return the most that a dependency's rise in latency can carry of the caller's, in [0, 1]; 1 if not comparable."""
-    rises = {one.indicator: one.excess for one in theirs if one.role is Role.LATENCY}
-    ratios = [
-        min(1.0, 2.0 * rises[one.indicator] / one.excess)
-        for one in mine
-        if one.role is Role.LATENCY and one.indicator in rises and one.excess > 0
-    ]
-    return max((ratio for ratio in ratios if ratio == ratio), default=1.0)
+def carried(picture: Picture, above: str, below: str) -> float:
+    """Return how much of `above`'s rise in latency and errors the rise of `below` can carry, in [0, 1].
+
+    Compared are series of the same indicator: a tenth of the rise over as many requests carries a tenth of the trouble,
+    twice allowed for. 1.0 where nothing can be compared, as with a dependency that shows only its own resources.
+    """
+    rises = picture.rises.get(below, {})
+    traffic = _traffic_ratio(picture.volumes, above, below)
+    total = weights = 0.0
+    for one in trouble_of(picture.signs, above):
+        rise = rises.get(one.indicator, math.nan)
+        if one.excess > 0 and not math.isnan(rise):
+            total += one.strength * min(1.0, _SLACK * traffic * rise / one.excess)
+            weights += one.strength
+    return total / weights if weights > 0 else 1.0
 
 
-def upstream_share(signs: Mapping[str, list[Sign]], dependents: Collection[str], entity: str) -> float:
+def _traffic_ratio(volumes: Numbers, above: str, below: str) -> float:
+    """Return how many requests `below` has for each of `above`; 1.0 when that is not known."""
+    mine, theirs = volumes.get(above, {}), volumes.get(below, {})
+    for indicator in sorted(mine.keys() & theirs.keys()):
+        if mine[indicator] > 0 and theirs[indicator] >= 0:
+            return theirs[indicator] / mine[indicator]
+    return 1.0
+
+
+def _causes(picture: Picture, entity: str) -> list[Sign]:
+    return [one for one in picture.signs.get(entity, ()) if one.role is not Role.LOAD and one.bad]
+
+
+def upstream_share(picture: Picture, dependents: Collection[str], entity: str) -> float:
     """Return which share of the others' latency and errors lies with what depends on `entity`, in [0, 1].
 
-    1.0 when nobody else shows any: then there is nothing left to explain.
+    Strong trouble counts more than its share (by its square). 1.0 when nobody else shows any: then there is nothing
+    left to explain.
     """
     total = explained = 0.0
-    for other in sorted(signs):
-        strength = strongest(signs, other, TRAVELLING) if other != entity else 0.0
-        total += strength
-        explained += strength if other in dependents else 0.0
+    comparable = bool(_causes(picture, entity))
+    for other in sorted(picture.signs):
+        weight = trouble(picture.signs, other) ** 2 if other != entity else 0.0
+        total += weight
+        if other in dependents and weight:
+            explained += weight * (carried(picture, other, entity) if comparable else 1.0)
     return explained / total if total > 0 else 1.0
 
 

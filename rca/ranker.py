@@ -3,7 +3,8 @@
 For every candidate:
 
     abnormal  its strongest signs, the second half as much; latency and errors as far as no dependency explains them
-    upstream  the share of everybody else's latency and errors that lies with what depends on it
+    upstream  the share of everybody else's latency and errors that lies with what depends on it and that it can carry,
+              relative to the best explainer
     early     1 at the first sign of the incident, halving every `early_half_windows` after
     change    a deployment, new configuration or a lost node shortly before the first sign, halving with its age
     score     abnormal * (w_abnormal + w_upstream * upstream + w_early * early) + w_change * change * reach
@@ -26,10 +27,11 @@ from engine.errors import ConfigError
 from engine.topology import Topology
 from engine.types import Cause, Change, Evidence, History, Incident, Ranking
 from rca import evidence
-from rca.explain import TRAVELLING, dependents_of, explained_share, path_to, upstream_share
-from rca.signs import Role, Sign, by_entity, of_anomaly, of_context, strongest
+from rca.explain import Picture, dependents_of, explained_share, path_to, upstream_share
+from rca.signs import TRAVELLING, Role, Sign, by_entity, of_anomaly, of_context, rises_of, trouble, volumes_of
 
 _CHANGE_WEIGHTS = {"deployment": 1.0, "config": 0.9, "node": 0.9, "scale": 0.4, "event": 0.2}
+_SHARE_FLOOR = 0.25  # explaining less of the others' trouble than this is explaining little, even if nobody does more
 _NO_SIGNS: list[Sign] = []
 
 
@@ -54,10 +56,12 @@ class RankerConfig:
         how many candidates are named, with how many lines each
     min_score
         below this nobody is named
+    max_explained
+        how much of an entity's trouble its dependencies can account for at most: no graph is complete
     """
 
-    w_abnormal: float = 0.35
-    w_upstream: float = 0.25
+    w_abnormal: float = 0.25
+    w_upstream: float = 0.35
     w_early: float = 0.10
     w_change: float = 0.30
     load_factor: float = 0.3
@@ -69,14 +73,16 @@ class RankerConfig:
     hops: int = 4
     max_causes: int = 10
     max_evidence: int = 6
-    min_score: float = 0.05
+    min_score: float = 0.01
+    max_explained: float = 0.9
 
     def __post_init__(self) -> None:
         weights = (self.w_abnormal, self.w_upstream, self.w_early, self.w_change)
         if min(weights) < 0 or sum(weights) <= 0:
             raise ConfigError("ranker: weights must not be negative, and one must be positive")
-        if not 0 <= self.load_factor <= 1 or not 0 <= self.min_score < 1 or not 0 < self.context_tail_p < 1:
-            raise ConfigError("ranker: load_factor, min_score and context_tail_p must lie within 0 and 1")
+        shares = (self.load_factor, self.max_explained, self.min_score, self.context_tail_p)
+        if min(shares) < 0 or max(shares) > 1:
+            raise ConfigError("ranker: load_factor, max_explained, min_score and context_tail_p lie within 0 and 1")
         if min(self.early_half_windows, self.change_half_ms, self.hops, self.max_causes, self.max_evidence) <= 0:
             raise ConfigError("ranker: half lives, hops, max_causes and max_evidence must be positive")
 
@@ -93,9 +99,8 @@ class RankerConfig:
 class _Scene:
     """All that is known when candidates are scored."""
 
-    signs: Mapping[str, list[Sign]]
+    picture: Picture
     changes: Mapping[str, tuple[Change, float]]  # the weightiest change of each entity
-    topology: Topology
     onset_ms: int
     window_ms: int
     symptom: str
@@ -115,7 +120,10 @@ class SharesRanker:
         if not own:
             return Ranking((), "no anomaly to explain")
         scene = self._scene(incident, own, topology, features)
-        causes = [self._cause(scene, entity) for entity in sorted({*scene.signs, *scene.changes})]
+        candidates = sorted({*scene.picture.signs, *scene.changes})
+        upstream = {entity: self._upstream(scene, entity) for entity in candidates}
+        most = max(*upstream.values(), _SHARE_FLOOR)
+        causes = [self._cause(scene, entity, upstream[entity], upstream[entity] / most) for entity in candidates]
         named = [one for one in causes if one.score >= self._config.min_score]
         if not named:
             return Ranking((), f"no entity has evidence enough: the best score is below {self._config.min_score:g}")
@@ -136,7 +144,8 @@ class SharesRanker:
                 changes[one.entity] = (one, weight)
         window_ms = max(features.resolution_ms, 1)
         symptom = _symptom(signs, troubled, topology, self._config.hops)
-        return _Scene(signs, changes, topology, onset_ms, window_ms, symptom)
+        picture = Picture(signs, rises_of(signs, features.frame, since_ms), volumes_of(features.frame), topology)
+        return _Scene(picture, changes, onset_ms, window_ms, symptom)
 
     def _change_weight(self, one: Change, onset_ms: int) -> float:
         lead_ms = onset_ms - one.ts_ms
@@ -144,12 +153,14 @@ class SharesRanker:
             return 0.0
         return _CHANGE_WEIGHTS.get(one.kind, 0.2) * float(0.5 ** (max(lead_ms, 0) / self._config.change_half_ms))
 
-    def _cause(self, scene: _Scene, entity: str) -> Cause:
+    def _upstream(self, scene: _Scene, entity: str) -> float:
+        return upstream_share(scene.picture, dependents_of(scene.picture.topology, entity, self._config.hops), entity)
+
+    def _cause(self, scene: _Scene, entity: str, share: float, upstream: float) -> Cause:
         config = self._config
-        signs = scene.signs.get(entity, _NO_SIGNS)
-        dependents = dependents_of(scene.topology, entity, config.hops)
-        explained = explained_share(scene.signs, scene.topology, entity, scene.window_ms)
-        upstream = upstream_share(scene.signs, dependents, entity)
+        signs = scene.picture.signs.get(entity, _NO_SIGNS)
+        dependents = dependents_of(scene.picture.topology, entity, config.hops)
+        explained = config.max_explained * explained_share(scene.picture, entity, scene.window_ms)
         change, weight = scene.changes.get(entity, (None, 0.0))
         abnormal = self._abnormal(signs, explained)
         reach = max(abnormal, upstream * _trouble(scene, dependents))
@@ -159,17 +170,20 @@ class SharesRanker:
         lines = [evidence.of_sign(one) for one in signs[: config.max_evidence]]
         if change is not None:
             lines.append(evidence.of_change(change, weight, scene.onset_ms))
-        lines += _share_line(scene, entity, dependents, upstream)
+        lines += _share_line(scene, entity, dependents, share)
         lines.sort(key=lambda one: (one.kind != "change", -one.strength, one.at_ms, one.indicator))
-        path = path_to(scene.topology, entity, scene.symptom)
+        path = path_to(scene.picture.topology, entity, scene.symptom)
         return Cause(entity, round(min(1.0, score), 6), tuple(lines[: config.max_evidence]), path)
 
     def _abnormal(self, signs: list[Sign], explained: float) -> float:
         """Return how abnormal an entity is beyond what its dependencies explain: 1 less the product of what is left."""
         factors = {Role.OWN: 1.0, Role.LOAD: self._config.load_factor, **dict.fromkeys(TRAVELLING, 1.0 - explained)}
-        counted = sorted((one.strength * factors[one.role] for one in signs), reverse=True)
+        by_role: dict[Role, float] = {}
+        for one in signs:
+            counted = one.strength * factors[one.role] * (1.0 if one.bad else self._config.load_factor)
+            by_role[one.role] = max(by_role.get(one.role, 0.0), counted)
         left = 1.0
-        for place, strength in enumerate(counted[:4]):
+        for place, strength in enumerate(sorted(by_role.values(), reverse=True)):
             left *= 1.0 - strength * 0.5**place
         return 1.0 - left
 
@@ -182,11 +196,11 @@ class SharesRanker:
 
 def _trouble(scene: _Scene, dependents: Mapping[str, int]) -> float:
     """Return the strongest latency or error among what depends on a candidate."""
-    return max((strongest(scene.signs, one, TRAVELLING) for one in dependents), default=0.0)
+    return max((trouble(scene.picture.signs, one) for one in dependents), default=0.0)
 
 
 def _share_line(scene: _Scene, entity: str, dependents: Mapping[str, int], share: float) -> list[Evidence]:
-    troubled = [one for one in sorted(scene.signs) if one != entity and strongest(scene.signs, one, TRAVELLING) > 0]
+    troubled = [one for one in sorted(scene.picture.signs) if one != entity and trouble(scene.picture.signs, one) > 0]
     explained = [one for one in troubled if one in dependents]
     return [evidence.of_share(entity, share, explained, len(troubled), scene.onset_ms)] if explained else []
 
@@ -194,4 +208,4 @@ def _share_line(scene: _Scene, entity: str, dependents: Mapping[str, int], share
 def _symptom(signs: Mapping[str, list[Sign]], troubled: set[str], topology: Topology, hops: int) -> str:
     """Return where users notice: a troubled entity on which no other troubled one depends; of several the strangest."""
     tops = [one for one in sorted(troubled) if not troubled & dependents_of(topology, one, hops).keys()]
-    return min(tops or sorted(troubled), key=lambda one: (-strongest(signs, one, TRAVELLING), one))
+    return min(tops or sorted(troubled), key=lambda one: (-trouble(signs, one), one))

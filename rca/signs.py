@@ -27,6 +27,9 @@ class Role(StrEnum):
     OWN = "own"
 
 
+TRAVELLING = (Role.LATENCY, Role.ERROR)
+
+
 @dataclass(frozen=True, slots=True)
 class Sign:
     """One series of one entity that left what was expected; `strength` in [0, 1)."""
@@ -44,6 +47,15 @@ class Sign:
     text: str = ""
 
     @property
+    def bad(self) -> bool:
+        """Return whether the sign points the way trouble does: slower, more errors, less available."""
+        if self.role is Role.LATENCY:
+            return self.direction >= 0
+        if self.role is Role.ERROR:
+            return self.direction * (-1 if _GOOD.search(self.indicator.lower()) else 1) >= 0
+        return True
+
+    @property
     def excess(self) -> float:
         """Return how far the value left the middle of its band, in its own unit; NaN when no band is known."""
         return abs(self.observed - (self.expected_lo + self.expected_hi) / 2)
@@ -51,6 +63,7 @@ class Sign:
 
 _LATENCY = re.compile(r"latenc|duration|respon|\blat\b|\brt\b|(^|[._ -])p\d\d|elapsed|time(_|$)|delay")
 _ERROR = re.compile(r"error|fail|fault|availab|5xx|4xx|exception|severity\.(error|fatal)|success|timeout")
+_GOOD = re.compile(r"availab|success")  # more of these is better
 _LOAD = re.compile(r"request|throughput|\brate\b|qps|rps|workload|\bload$|invocation|network|receive|transmit|calls")
 _ERROR_TEXT = re.compile(r"error|fail|exception|timeout|timed out|refused|unavailable|deadline", re.IGNORECASE)
 
@@ -155,7 +168,52 @@ def _order(one: Sign) -> tuple[float, int, str]:
     return (-one.strength, one.start_ms, one.indicator)
 
 
-def strongest(signs: Mapping[str, list[Sign]], entity: str, roles: Iterable[Role]) -> float:
-    """Return the strength of an entity's strongest sign in one of `roles`, 0.0 when it has none."""
-    wanted = set(roles)
-    return max((one.strength for one in signs.get(entity, ()) if one.role in wanted), default=0.0)
+def trouble_of(signs: Mapping[str, list[Sign]], entity: str) -> list[Sign]:
+    """Return an entity's signs of trouble that travels: slower, more errors, less available."""
+    return [one for one in signs.get(entity, ()) if one.role in TRAVELLING and one.bad]
+
+
+def trouble(signs: Mapping[str, list[Sign]], entity: str) -> float:
+    """Return the strength of an entity's strongest sign of trouble that travels, 0.0 when it has none."""
+    return max((one.strength for one in trouble_of(signs, entity)), default=0.0)
+
+
+def volumes_of(frame: pl.DataFrame) -> dict[str, dict[str, float]]:
+    """Return the mean of every load series in the ranker's `features`, {entity: {indicator: mean}}; NaN is left out."""
+    if frame.is_empty():
+        return {}
+    names = [name for name in frame["indicator"].unique().sort() if role_of(name) is Role.LOAD]
+    known = frame.filter(pl.col("indicator").is_in(names), pl.col("value").is_not_nan())
+    return _by_series(known, pl.col("value").mean())
+
+
+def rises_of(signs: Mapping[str, list[Sign]], frame: pl.DataFrame, since_ms: int) -> dict[str, dict[str, float]]:
+    """Return how far each series rose towards trouble, {entity: {indicator: rise in its own unit}}.
+
+    Taken from the sign where there is one, else from the largest rise in `features` since `since_ms`, 0.0 if it went
+    the other way. Series without a band are left out.
+    """
+    found: dict[str, dict[str, float]] = {}
+    if not frame.is_empty() and "expected_lo" in frame.columns:
+        middle = (pl.col("expected_lo") + pl.col("expected_hi")) / 2
+        good = [name for name in frame["indicator"].unique().sort() if _GOOD.search(name.lower())]
+        rise = (pl.col("value") - middle) * pl.when(pl.col("indicator").is_in(good)).then(-1.0).otherwise(1.0)
+        known = frame.filter(pl.col("start_ms") >= since_ms).with_columns(rise=rise).filter(pl.col("rise").is_not_nan())
+        found = _by_series(known, pl.col("rise").max().clip(lower_bound=0.0))
+    for entity in sorted(signs):
+        for one in signs[entity]:
+            if not math.isnan(one.excess):
+                found.setdefault(entity, {})[one.indicator] = one.excess if one.bad else 0.0
+    return found
+
+
+def _by_series(frame: pl.DataFrame, number: pl.Expr) -> dict[str, dict[str, float]]:
+    rows = (
+        frame.sort("entity", "indicator", "start_ms")
+        .group_by("entity", "indicator", maintain_order=True)
+        .agg(number.alias("number"))
+    )
+    found: dict[str, dict[str, float]] = {}
+    for entity, indicator, value in rows.iter_rows():
+        found.setdefault(entity, {})[indicator] = float(value)
+    return found
