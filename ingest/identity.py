@@ -5,8 +5,8 @@ and spans, though each tells something else about it. What they all tell is the 
 name from the workload's; so the workload's name decides, and labels only speak where a name does not. In order:
 
 pod       1. an owner: ReplicaSet (without its hash), Deployment, StatefulSet, DaemonSet, Job (without its time), Node
-          2. the shape of its name: `name-<6..10 hash>-<5>` of a deployment, `name-<5>` of a daemonset or job, `name-<n>`
-             of a statefulset
+          2. the shape of its name: `name-<6..10 hash>-<5>` of a deployment, `name-<5>` of a daemonset or job, or
+             `name-<n>` of a statefulset
           3. a label: app.kubernetes.io/name, app, k8s-app, app.kubernetes.io/instance, component; service, service.name
           4. its own name
 labels    1. what is said about a node (metrics `node_*`, `kube_node_*`, `machine_*`) is the node's
@@ -19,7 +19,7 @@ object    Node is a node; Pod as above; ReplicaSet and Job by their owner or the
           by their own name; Service by what it selects; an autoscaler by what it scales; anything else (ConfigMap,
           Secret, Ingress ...) by its label, or its own name without an ending as `-config`
 
-`overrides` come first: a key `label=value` matches that label, and also (for app, service, node) the name that the rules
+`overrides` come first: a key `label=value` matches that label, and also (for app, service, node) the name that rules
 derive, so that an override by `app=...` or `service=...` reaches inputs that do not carry the label.
 """
 
