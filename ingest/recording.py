@@ -8,8 +8,8 @@ A file holds one message a line, gzipped or not; a message's offset is the numbe
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -22,7 +22,6 @@ from engine.types import DeadLetter, Records
 from ingest.identity import Identity
 from ingest.lines import Lines
 from ingest.refused import clipped
-from ingest.registry import format_of
 from ingest.scrub import scrub
 
 MANIFEST: Final = "recording.json"
@@ -46,20 +45,21 @@ class _Manifest(msgspec.Struct, frozen=True):
 
 
 class Recording:
-    """Reads a recording: a Source whose partitions are its inputs. `scrubbed` counts what was taken out, by kind.
+    """Reads a recording: a Source whose partitions are its inputs.
 
-    The scope of its entities is the recording's own; `default_namespace` and `overrides` as in `ingest.identity`.
-    Raises SourceError, naming the file and what to do, when the manifest or a file that it names is missing or broken.
+    `formats` gives the wire format of a name. The scope of entities is the recording's own; `identity` lends its
+    default namespace and overrides. Raises SourceError, naming the file and what to do, when the manifest or a file it
+    names is missing or broken.
     """
 
     def __init__(
-        self, path: Path, *, default_namespace: str = "default", overrides: Mapping[str, str] | None = None
+        self, path: Path, formats: Callable[[str, Identity], Format], identity: Identity | None = None
     ) -> None:
         manifest_file = path / MANIFEST if path.is_dir() else path
         self._folder = manifest_file.parent
         self._manifest = _manifest(manifest_file)
-        self._identity = Identity(self._manifest.scope, default_namespace, overrides or {})
-        self.scrubbed: Counter[str] = Counter()
+        self._identity = replace(identity or Identity(), scope=self._manifest.scope)
+        self._make = formats
         self._inputs = {one.name: one for one in self._manifest.inputs}
         self._formats = {one.name: self._format(manifest_file, one) for one in self._manifest.inputs}
         for one in self._manifest.inputs:
@@ -90,7 +90,7 @@ class Recording:
 
     def _format(self, manifest_file: Path, one: _Input) -> Format:
         try:
-            found = format_of(one.format, self._identity, self.scrubbed)
+            found = self._make(one.format, self._identity)
         except ConfigError as error:
             raise SourceError(f"{manifest_file}: input '{one.name}': {error}; correct the manifest") from error
         if found.kind != one.kind:
