@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from typing import Final
 
+import msgspec
 import polars as pl
 
 from ingest.mask import mask_series
+from ingest.refused import UNREADABLE
 from ingest.scrub import scrub_series
 from ingest.severity import severity_of_level, severity_of_text
 
@@ -15,14 +17,45 @@ MAX_BODY_CHARS: Final = 16_384
 """Longer lines are cut: what lies behind is a dumped document, and rows must stay small."""
 
 
+_CRI: Final = r"^\d{4}-\d\d-\d\dT[0-9:.]+(?:Z|[+\-]\d\d:\d\d) (?:stdout|stderr) [FP] "
+_DOCKER: Final = r'^\{"log":".*"(?:stream|time)":"'
+
+
+def unwrapped(lines: pl.Series) -> pl.Series:
+    """Return what applications wrote, out of lines as container runtimes keep them (CRI, Docker's json-file).
+
+    Where a parser is set up in the shipper, this never finds anything; where none is, the wrapping hides the level.
+    """
+    lines = lines.str.replace(_CRI, "")
+    places = lines.str.contains(_DOCKER).fill_null(False).arg_true()
+    if not len(places):
+        return lines
+    wrapped = lines.gather(places)
+    return lines.scatter(places, pl.Series([_docker_line(line) for line in wrapped], dtype=pl.String))
+
+
+def _docker_line(line: str) -> str:
+    try:
+        return _DOCKER_LINE.decode(line).log
+    except UNREADABLE:
+        return line
+
+
 def with_text(frame: pl.DataFrame, scrubbed: Counter[str]) -> pl.DataFrame:
     """Return `frame` with `body` cut and scrubbed, and the columns `severity` and `signature` made from it.
 
     A column `level` holds explicit levels (null where none); adds to `scrubbed` what was taken out, by kind.
     """
-    body = scrub_series(frame["body"].str.strip_chars_end("\r\n").str.head(MAX_BODY_CHARS), scrubbed)
+    body = scrub_series(unwrapped(frame["body"]).str.strip_chars_end("\r\n").str.head(MAX_BODY_CHARS), scrubbed)
     level = severity_of_level(frame["level"])
     severity = level if not level.has_nulls() else level.fill_null(severity_of_text(body))
     return frame.with_columns(
         body=body, severity=severity.alias("severity"), signature=mask_series(body).alias("signature")
     )
+
+
+class _DockerLine(msgspec.Struct):
+    log: str
+
+
+_DOCKER_LINE: Final = msgspec.json.Decoder(_DockerLine)
