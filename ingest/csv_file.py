@@ -40,8 +40,11 @@ def read_bytes(path: Path) -> tuple[bytes, str]:
     return gunzip(raw)
 
 
-def gunzip(raw: bytes) -> tuple[bytes, str]:
-    """Return what a gzip archive holds (all members, up to the first damage) and what is wrong ("" if nothing)."""
+def gunzip(raw: bytes, whole_lines: bool = True) -> tuple[bytes, str]:
+    """Return what a gzip archive holds (all members, up to the first damage) and what is wrong ("" if nothing).
+
+    With `whole_lines`, what a damaged archive holds ends with its last whole line.
+    """
     parts: list[bytes] = []
     problem = ""
     while raw.startswith(_GZIP_MAGIC):
@@ -59,7 +62,9 @@ def gunzip(raw: bytes) -> tuple[bytes, str]:
             problem = "the gzip stream is damaged; the rows before the damage are used"
             break
     text = b"".join(parts)
-    return (text[: text.rfind(b"\n") + 1], problem) if problem else (text, "")
+    if problem and whole_lines:
+        text = text[: text.rfind(b"\n") + 1]
+    return text, problem
 
 
 def read_csv(path: Path, name: str, needed: Sequence[str]) -> tuple[pl.DataFrame, list[Refusal]]:

@@ -166,7 +166,7 @@ def _pod_samples(table: pl.DataFrame, identity: Identity, nodes: Mapping[str, st
 def _front_samples(table: pl.DataFrame, identity: Identity) -> pl.DataFrame:
     long = _long(table, "ServiceName")
     return long.with_columns(
-        entity=_mapped(long["ServiceName"], lambda name: identity.service("", name.lower())),
+        entity=_mapped(long["ServiceName"], lambda name: identity.service(name=name.lower())),
         instance=pl.lit(""),
         seen_by=pl.lit(None, pl.String),
     ).select(_SAMPLES.names())
@@ -182,7 +182,7 @@ def _edge_samples(table: pl.DataFrame, side: str, identity: Identity, refused: l
             continue
         owner, peer = (caller, callee) if side == "source" else (callee, caller)
         name = "ClientLatencyP50(s)" if side == "source" else "ServerLatencyP50(s)"
-        measured.append((column, identity.service("", owner), indicator_of(name, {"peer": peer})))
+        measured.append((column, identity.service(name=owner), indicator_of(name, {"peer": peer})))
     if not measured:
         return _SAMPLES.to_frame()
     long = _long(table.select("ts_ms", "file", "row", *(column for column, _, _ in measured)))
