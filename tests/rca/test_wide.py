@@ -158,7 +158,7 @@ def test_times_are_read(text, milliseconds):
         (["a_b_c_cpu"], ("a_b",), "a_b_c_cpu", ("a_b", "c_cpu")),
         (["a_b_weird", "c_weird"], (), "a_b_weird", ("a_b", "weird")),
         (["cart_service_weird", "db_service_weird"], (), "db_service_weird", ("db_service", "weird")),
-        (["db_container_cpu_usage", "a_container_cpu_usage"], (), "db_container_cpu_usage", ("db", "container_cpu_usage")),
+        (["db_container_cpu_pct", "a_container_cpu_pct"], (), "db_container_cpu_pct", ("db", "container_cpu_pct")),
     ],
 )  # fmt: skip
 def test_columns_are_split_by_what_they_share(columns, entities, column, split):
@@ -208,7 +208,7 @@ def test_numbers_can_be_names(tmp_path):
 
 @pytest.mark.parametrize(
     "text",
-    ["", "  \n", "one", "a,\n", "{", '{"nodes": 3}', '{"edges": [1]}', '{"edges": [[{}, "a"]]}', ",a,a\na,0,1\na,0,0\n"],
+    ["", "one", "a,\n", "{", '{"nodes": 3}', '{"edges": [1]}', '{"edges": [[{}, "a"]]}', ",a,a\na,0,1\na,0,0\n"],
 )
 def test_what_is_no_graph_is_one_clear_error(text, tmp_path):
     with pytest.raises(SourceError, match="graph"):
