@@ -62,7 +62,7 @@ class Read:
 
 
 def never_raises(build: BuildFormat, bodies: Sequence[bytes]) -> None:
-    """Hostile bytes, and good ones cut or with a byte changed, become rows or dead letters; what decode raises comes out."""
+    """Hostile bytes, and good ones cut or with a byte changed, are rows or dead letters; what decode raises comes out."""
     spoiled = [*HOSTILE, *(one for body in bodies[:20] for one in _spoiled(body))]
     offsets = range(len(spoiled))
     build().decode(spoiled, offsets, _INPUT)
