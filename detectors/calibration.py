@@ -170,6 +170,13 @@ class TailCalibration:
         self._rate = total[:, 0] / (self._windows + _PRIOR_EXCEEDANCES / _PRIOR_RATE)
 
 
+def score_of(tail_p: Floats) -> Floats:
+    """Return the standardised score whose two-sided normal tail is about `tail_p`, (N,), at least 0."""
+    hazard = -np.log(np.clip(tail_p, 1e-300, 1.0))
+    score: Floats = (np.sqrt(0.798**2 + 4.0 * 0.383 * hazard) - 0.798) / (2.0 * 0.383)
+    return score
+
+
 def _hazard(score: Floats) -> Floats:
     """Return about -log of the two-sided tail of a standard normal score: exact at 0, within 4 % below `_U`."""
     return 0.798 * score + 0.383 * score * score

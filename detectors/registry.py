@@ -6,17 +6,23 @@ from collections.abc import Callable, Mapping
 from dataclasses import fields
 from typing import Any, Final
 
+from detectors.forest import Forest
+from detectors.lstm import LSTM
+from detectors.prophet import ProphetForecast
 from detectors.zscore import ZScore
 from engine.errors import ConfigError
 from engine.ports import DetectorConfig
 
 DETECTORS: Final[dict[str, Callable[..., DetectorConfig]]] = {
     "zscore": ZScore,
+    "forest": Forest,
+    "lstm": LSTM,
+    "prophet": ProphetForecast,
 }
 
 
 def build(name: str, options: Mapping[str, Any]) -> DetectorConfig:
-    """Return the configuration of detector `name` with `options`; raise ConfigError for a name, key or value it refuses.
+    """Return the configuration of detector `name` with `options`; raise ConfigError for what it refuses.
 
     >>> build("zscore", {"min_windows": 20}).name
     'zscore'

@@ -15,12 +15,12 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from detectors import scales
 from detectors.calibration import TailCalibration
 from detectors.columns import Columns, Field
 from engine.errors import ConfigError, StateMismatch
 from engine.ports import Fitter
 from engine.types import Bools, Fit, Floats, Scores, State, Tick
+from models import scales
 
 VERSION: Final = 1
 BAND_P: Final = 1e-3

@@ -140,7 +140,7 @@ class _Service:
         if resume is not None:
             for id, words in resume["templates"]:
                 self._add(_Template(id, list(words)))
-            self._merged = {id: into for id, into in resume["merged"]}
+            self._merged = dict(resume["merged"])
 
     def snapshot(self) -> State:
         return {
