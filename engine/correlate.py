@@ -26,6 +26,8 @@ class CorrelateConfig:
 
     alarm_budget_per_day    false incidents a day that people accept for one scope and resolution; the only threshold
     continue_tail_p         a group this unlikely (of all series in the window) continues an open incident
+    confirm_windows         a group that users do not notice yet opens only when it shows in two windows, at most this
+                            many apart; one odd window is the commonest false alarm there is. 0: opens at once
     hops                    anomalies at most this many topology edges apart belong together
     quiet_ms                an incident without a continuing group for this long is resolved
     change_lookback_ms      changes this long before the first anomaly are shown with the incident
@@ -34,6 +36,7 @@ class CorrelateConfig:
 
     alarm_budget_per_day: float = 1.0
     continue_tail_p: float = 0.01
+    confirm_windows: int = 2
     hops: int = 1
     quiet_ms: int = 600_000
     change_lookback_ms: int = 1_800_000
@@ -46,6 +49,15 @@ class _Open:
 
     incident: Incident
     last_ms: int  # end of the last window that continued it
+
+
+@dataclass(frozen=True, slots=True)
+class _Candidate:
+    """A group that would have opened an incident had it not been its first window."""
+
+    end_ms: int
+    entities: tuple[str, ...]
+    anomalies: tuple[Anomaly, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +78,11 @@ class Correlator:
         self._resolution_ms = resolution_ms
         self._open: list[_Open] = []
         self._changes: list[Change] = []
+        self._candidates: list[_Candidate] = []
         if resume:
             self._open = [_Open(incident_of(one["incident"]), one["last_ms"]) for one in resume["open"]]
             self._changes = [Change(**one) for one in resume["changes"]]
+            self._candidates = [value(one, _Candidate) for one in resume["candidates"]]
 
     def on_window(
         self, end_ms: int, anomalies: Sequence[Anomaly], scored: int, topology: Topology, changes: Sequence[Change]
@@ -79,6 +93,8 @@ class Correlator:
         number of transitions; the caller decides whether what it says has changed enough for a new revision.
         """
         self._remember(changes, end_ms)
+        patience_ms = self._config.confirm_windows * self._resolution_ms
+        self._candidates = [one for one in self._candidates if end_ms - one.end_ms <= patience_ms]
         touched: dict[str, _Open] = {}
         for group in self._groups(anomalies, scored, topology):
             opened = self._place(group, end_ms, topology)
@@ -101,6 +117,7 @@ class Correlator:
             "version": 1,
             "open": [{"incident": plain(one.incident), "last_ms": one.last_ms} for one in self._open],
             "changes": [plain(one) for one in self._changes],
+            "candidates": [plain(one) for one in self._candidates],
         }
 
     def _remember(self, changes: Sequence[Change], end_ms: int) -> None:
@@ -131,17 +148,31 @@ class Correlator:
             if not near.isdisjoint(group.entities):
                 return self._join(one, group, end_ms) if group.tail_p <= self._config.continue_tail_p else None
         budget_p = self._config.alarm_budget_per_day * self._resolution_ms / DAY_MS
-        return self._open_new(group, end_ms, budget_p) if group.tail_p <= budget_p else None
+        return self._consider(group, end_ms, budget_p, topology) if group.tail_p <= budget_p else None
 
-    def _open_new(self, group: Group, end_ms: int, budget_p: float) -> _Open:
-        start_ms = end_ms - self._resolution_ms
+    def _consider(self, group: Group, end_ms: int, budget_p: float, topology: Topology) -> _Open | None:
+        """Open an incident at once when users notice, else when the group shows for the second time."""
+        near = topology.within(group.entities, self._config.hops)
+        before = [one for one in self._candidates if not near.isdisjoint(one.entities)]
+        at_once = self._config.confirm_windows == 0 or severity_of(group.anomalies) is Severity.CRITICAL
+        if not before and not at_once:
+            self._candidates.append(_Candidate(end_ms, group.entities, group.anomalies))
+            return None
+        self._candidates = [one for one in self._candidates if one not in before]
+        why = f"seen in {len(before) + 1} windows" if before else "in one window, and users notice it"
+        return self._open_new(group, before, end_ms, budget_p, why)
+
+    def _open_new(self, group: Group, before: Sequence[_Candidate], end_ms: int, budget_p: float, why: str) -> _Open:
+        first_ms = min([end_ms, *(one.end_ms for one in before)]) - self._resolution_ms
+        entities = tuple(sorted({*group.entities, *(entity for one in before for entity in one.entities)}))
+        anomalies = self._merged((), [anomaly for one in before for anomaly in one.anomalies])
         worst = min(group.anomalies, key=lambda one: (one.tail_p, one.entity, one.indicator))
         reason = (
-            f"{len(group.anomalies)} anomalous series of {len(group.entities)} entities in one window; by chance "
+            f"{len(group.anomalies)} anomalous series of {len(group.entities)} entities, {why}; by chance "
             f"p = {group.tail_p:.1e}, the alarm budget allows {budget_p:.1e} a window"
         )
         incident = Incident(
-            id=content_id("inc", self._scope, self._resolution_ms, start_ms, group.entities),
+            id=content_id("inc", self._scope, self._resolution_ms, first_ms, entities),
             revision=0,
             scope=self._scope,
             phase=Phase.OPEN,
@@ -150,9 +181,9 @@ class Correlator:
             opened_ms=end_ms,
             updated_ms=end_ms,
             resolved_ms=None,
-            entities=group.entities,
-            anomalies=self._merged((), group.anomalies),
-            changes=self._changes_near(start_ms),
+            entities=entities,
+            anomalies=self._merged(anomalies, group.anomalies),
+            changes=self._changes_near(first_ms),
             transitions=(Transition(end_ms, "opened", reason),),
             ranking=Ranking((), "not ranked yet"),
         )
@@ -176,7 +207,7 @@ class Correlator:
             updated_ms=end_ms,
             entities=tuple(sorted({*incident.entities, *new})),
             anomalies=self._merged(incident.anomalies, group.anomalies),
-            changes=self._changes_near(incident.opened_ms - self._resolution_ms),
+            changes=self._changes_near(min(one.start_ms for one in incident.anomalies)),
             transitions=transitions,
         )
         return one

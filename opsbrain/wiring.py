@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from models.templates import TemplatesConfig
-
 from autofix.policy import PolicyConfig
 from autofix.proposer import ProposerConfig
 from detectors import registry as detectors
@@ -17,6 +15,7 @@ from engine.flow import EngineConfig
 from engine.join import JoinConfig
 from engine.scope import ScopeConfig
 from engine.window import WindowConfig
+from models.templates import TemplatesConfig
 from opsbrain.settings import Settings
 from opsbrain.settings_load import convert_options
 from rca.changes import ObjectChanges

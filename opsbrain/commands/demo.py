@@ -15,11 +15,12 @@ from ingest.registry import source
 from opsbrain.announcing import announce
 from opsbrain.export import newest
 from opsbrain.notify.dispatch import Dispatcher
-from opsbrain.notify.outbox import Outbox
+from opsbrain.notify.outbox import Entry, Outbox
 from opsbrain.notify.receiver import Received, Receiver
 from opsbrain.notify.webhook import WebhookNotifier
 from opsbrain.progress import progress_bar
 from opsbrain.replaying import Conclusions, run_replay
+from opsbrain.report.view import Told
 from opsbrain.reporting import write_report
 from opsbrain.secrets import Secret
 from opsbrain.settings import Webhook
@@ -42,9 +43,9 @@ def demo(
     with progress_bar(recording, None) as progress:
         concluded = run_replay(settings, recording, keep_history=True, progress=progress)
     concluded.export(out)
-    received = _tell(concluded)
+    received, told = _tell(concluded)
     report = out / "report.html"
-    write_report(report, concluded, title="The demo's incident")
+    write_report(report, concluded, title="The demo: a release that queues every payment", told=told)
     print_conclusions(concluded, incidents=False)
     for incident in concluded.newest_incidents():
         _show(incident, concluded)
@@ -52,13 +53,21 @@ def demo(
     typer.echo(f"\nexport  {out}\nreport  {report}  (open it in a browser)")
 
 
-def _tell(concluded: Conclusions) -> list[Received]:
-    """Send the first revision of each incident to a receiver on loopback; return what it got."""
+def _tell(concluded: Conclusions) -> tuple[list[Received], list[Told]]:
+    """Send the first revision of each incident to a receiver on loopback; return what it got and how it went."""
     first = [incident for incident in concluded.incidents if incident.revision == 1]
     with Receiver([_SECRET]) as receiver:
         webhook = WebhookNotifier(Webhook(name="demo", url=Secret(receiver.url), secrets=(Secret(_SECRET),)))
-        announce(Dispatcher(Outbox(":memory:"), [webhook]), first, concluded.fixes, int(time.time() * 1000))
-        return list(receiver.received)
+        dispatcher = Dispatcher(Outbox(":memory:"), [webhook])
+        entries = announce(dispatcher, first, concluded.fixes, int(time.time() * 1000))
+        received = list(receiver.received)
+    return received, [_told(entry, one) for entry, one in zip(entries, received, strict=False)]
+
+
+def _told(entry: Entry, received: Received) -> Told:
+    delivery = entry.delivery
+    word = "verified" if received.signature.ok else f"failed: {received.signature.reason}"
+    return Told(delivery.notifier, delivery.subject, delivery.kind, entry.state, entry.attempts, entry.last, word)
 
 
 def _show(incident: Incident, concluded: Conclusions) -> None:

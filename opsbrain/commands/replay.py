@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from ingest.registry import source
 
 from engine.errors import ConfigError
+from ingest.registry import source
 from opsbrain.commands.options import Config, Set
 from opsbrain.progress import progress_bar
 from opsbrain.replaying import run_replay

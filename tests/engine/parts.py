@@ -111,7 +111,7 @@ class Nothing:
 def config(shards: int = 8) -> EngineConfig:
     schedule = FitSchedule(10 * MINUTE_MS, 2 * MINUTE_MS)
     detect = DetectConfig((ThresholdConfig(),), FirstWordsConfig(), schedule, shards=shards, keep_history=True)
-    scope = ScopeConfig(CorrelateConfig(), First(), Nothing(), Nothing(), Nothing(), shards=shards)
+    scope = ScopeConfig(CorrelateConfig(confirm_windows=0), First(), Nothing(), Nothing(), Nothing(), shards=shards)
     return EngineConfig(
         WindowConfig(shards=shards), detect, JoinConfig(), FitConfig((Rows(),), schedule, shards=shards), scope
     )

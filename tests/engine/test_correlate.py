@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from engine.correlate import CorrelateConfig, Correlator, simes
 from engine.topology import Edge, Topology
 from engine.types import Anomaly, Change, Incident, Phase, Severity
@@ -43,18 +45,18 @@ def window(
 
 
 def test_one_strange_series_among_many_is_chance() -> None:
-    correlator = Correlator(CorrelateConfig(), "x", MINUTE)
+    correlator = Correlator(CorrelateConfig(confirm_windows=0), "x", MINUTE)
     assert window(correlator, 0, anomaly(A, 0, tail_p=1e-4)) == []
 
 
 def test_neighbours_become_one_incident_and_strangers_another() -> None:
-    correlator = Correlator(CorrelateConfig(), "x", MINUTE)
+    correlator = Correlator(CorrelateConfig(confirm_windows=0), "x", MINUTE)
     touched = window(correlator, 0, anomaly(A, 0), anomaly(B, 0), anomaly(C, 0))
     assert sorted(one.entities for one in touched) == [(A, B), (C,)]
 
 
 def test_who_joins_later_is_named_in_the_reason() -> None:
-    correlator = Correlator(CorrelateConfig(), "x", MINUTE)
+    correlator = Correlator(CorrelateConfig(confirm_windows=0), "x", MINUTE)
     (opened,) = window(correlator, 0, anomaly(A, 0))
     (joined,) = window(correlator, 1, anomaly(B, 1))
     assert joined.id == opened.id
@@ -63,7 +65,7 @@ def test_who_joins_later_is_named_in_the_reason() -> None:
 
 
 def test_quiet_resolves_and_says_how_long_it_was_quiet() -> None:
-    correlator = Correlator(CorrelateConfig(quiet_ms=5 * MINUTE), "x", MINUTE)
+    correlator = Correlator(CorrelateConfig(confirm_windows=0, quiet_ms=5 * MINUTE), "x", MINUTE)
     window(correlator, 0, anomaly(A, 0))
     assert [window(correlator, n) for n in range(1, 5)] == [[]] * 4
     (resolved,) = window(correlator, 5)
@@ -72,7 +74,7 @@ def test_quiet_resolves_and_says_how_long_it_was_quiet() -> None:
 
 
 def test_an_anomaly_that_goes_on_stays_one_with_a_beginning_and_an_end() -> None:
-    correlator = Correlator(CorrelateConfig(), "x", MINUTE)
+    correlator = Correlator(CorrelateConfig(confirm_windows=0), "x", MINUTE)
     window(correlator, 0, anomaly(A, 0))
     (incident,) = window(correlator, 1, anomaly(A, 1))
     (one,) = incident.anomalies
@@ -80,7 +82,7 @@ def test_an_anomaly_that_goes_on_stays_one_with_a_beginning_and_an_end() -> None
 
 
 def test_changes_shortly_before_are_shown() -> None:
-    correlator = Correlator(CorrelateConfig(change_lookback_ms=10 * MINUTE), "x", MINUTE)
+    correlator = Correlator(CorrelateConfig(confirm_windows=0, change_lookback_ms=10 * MINUTE), "x", MINUTE)
     early, recent = (Change(f"c{t}", A, t * MINUTE, "deployment", "v2") for t in (0, 25))
     window(correlator, 0, changes=(early,))
     (incident,) = window(correlator, 30, anomaly(A, 30), changes=(recent,))
@@ -88,10 +90,10 @@ def test_changes_shortly_before_are_shown() -> None:
 
 
 def test_a_resumed_correlator_goes_on_as_if_nothing_had_happened() -> None:
-    straight, broken = (Correlator(CorrelateConfig(), "x", MINUTE) for _ in range(2))
+    straight, broken = (Correlator(CorrelateConfig(confirm_windows=0), "x", MINUTE) for _ in range(2))
     for one in (straight, broken):
         window(one, 0, anomaly(A, 0))
-    resumed = Correlator(CorrelateConfig(), "x", MINUTE, broken.snapshot())
+    resumed = Correlator(CorrelateConfig(confirm_windows=0), "x", MINUTE, broken.snapshot())
     assert window(straight, 1, anomaly(B, 1)) == window(resumed, 1, anomaly(B, 1))
 
 
@@ -99,3 +101,17 @@ def test_simes_counts_company() -> None:
     assert simes([1e-6], 1000) == 1e-3
     assert simes([1e-6] * 10, 1000) == 1e-4
     assert simes([], 10) == 1.0
+
+
+def test_one_odd_window_is_not_enough_unless_users_notice() -> None:
+    correlator = Correlator(CorrelateConfig(), "x", MINUTE)
+    assert window(correlator, 0, anomaly(A, 0)) == []
+    assert [window(correlator, n) for n in (1, 2)] == [[], []]
+    assert window(correlator, 3, anomaly(A, 3)) == []
+    (opened,) = window(correlator, 4, anomaly(A, 4))
+    assert "seen in 2 windows" in opened.transitions[0].reason
+    (one,) = opened.anomalies
+    assert one.start_ms == 3 * MINUTE
+    noticed = Correlator(CorrelateConfig(), "x", MINUTE)
+    errors = replace(anomaly(A, 0, indicator="span.error_ratio"), severity=Severity.CRITICAL)
+    assert [one.entities for one in window(noticed, 0, errors)] == [(A,)]
