@@ -16,7 +16,7 @@ import polars as pl
 
 from engine.errors import SourceError
 from ingest.frame_reader import Refusal
-from ingest.refused import MAX_BODY_BYTES
+from ingest.refused import clipped, shortened
 from ingest.scrub import scrub
 
 _CHUNK_BYTES: Final = 1 << 16
@@ -135,7 +135,7 @@ def _line_by_line(content: bytes, header: Sequence[str], name: str) -> tuple[pl.
 def excerpt(line: bytes | str) -> str:
     """Return the beginning of a refused line, scrubbed."""
     raw = line.encode(errors="replace") if isinstance(line, str) else line
-    return scrub(raw[:MAX_BODY_BYTES].decode(errors="replace"))
+    return shortened(scrub(clipped(raw)))
 
 
 def split_bad(frame: pl.DataFrame, name: str, bad: pl.Expr, reason: str) -> tuple[pl.DataFrame, list[Refusal]]:

@@ -21,7 +21,7 @@ from engine.schemas import Kind
 from engine.types import DeadLetter, Records
 from ingest.identity import Identity
 from ingest.lines import Lines
-from ingest.refused import clipped
+from ingest.refused import clipped, shortened
 from ingest.scrub import scrub
 
 MANIFEST: Final = "recording.json"
@@ -154,7 +154,7 @@ class MessageReader:
             return []
         where = f"{self._file.name}, after line {self._position}: {self._lines.problem}; the lines before are used"
         self._position += 1
-        return [DeadLetter(self._input, self._position - 1, where, scrub(clipped(self._lines.torn)))]
+        return [DeadLetter(self._input, self._position - 1, where, shortened(scrub(clipped(self._lines.torn))))]
 
 
 def _manifest(file: Path) -> _Manifest:

@@ -13,7 +13,7 @@ import polars as pl
 from engine.types import DeadLetter
 from ingest.scrub import scrub_series
 
-MAX_BODY_BYTES: Final = 4_096
+MAX_BODY_BYTES: Final = 2_048
 """How much of a body a dead letter keeps."""
 
 T = TypeVar("T")
@@ -63,12 +63,12 @@ class Refused:
         return pl.Series("offset", np.asarray(self._offsets, dtype=np.int64)[positions.to_numpy()])
 
     def letters(self) -> list[DeadLetter]:
-        """Return the dead letters, in the order of the messages, with scrubbed bodies of at most 4 KiB."""
+        """Return the dead letters, in the order of the messages, with scrubbed bodies of at most 2 KiB."""
         positions = sorted(self._reasons)
         texts = pl.Series([clipped(self._bodies[position]) for position in positions], dtype=pl.String)
         scrubbed = scrub_series(texts, self._counts).to_list()
         return [
-            DeadLetter(self._input, int(self._offsets[position]), self._reasons[position], body)
+            DeadLetter(self._input, int(self._offsets[position]), self._reasons[position], shortened(body))
             for position, body in zip(positions, scrubbed, strict=True)
         ]
 
@@ -96,5 +96,13 @@ def why(body: bytes, error: Exception) -> str:
 
 
 def clipped(body: bytes) -> str:
-    """Return the beginning of a body as text; bytes that are not UTF-8 become U+FFFD."""
-    return body[:MAX_BODY_BYTES].decode("utf-8", errors="replace")
+    """Return the beginning of a body as text, to be scrubbed and then `shortened`; what is not UTF-8 becomes U+FFFD.
+
+    It is twice as long as what is kept, so that a secret which the cut goes through is not kept in part.
+    """
+    return body[: 2 * MAX_BODY_BYTES].decode("utf-8", errors="replace")
+
+
+def shortened(text: str) -> str:
+    """Return the beginning of a scrubbed text: as much as a dead letter keeps."""
+    return text.encode("utf-8", errors="replace")[:MAX_BODY_BYTES].decode("utf-8", errors="ignore")
