@@ -3,7 +3,7 @@
     {"trace_id","span_id","parent_span_id","name","kind","start_time_unix_nano","end_time_unix_nano",
      "status":"ok"|"error","resource":{"service.name","k8s.namespace.name","k8s.pod.name","k8s.node.name"}}
 
-A row's time is the span's end. Its operation is the span's name, with `client ` before it where the span is the caller's
+A row's time is the span's end. Its operation is the span's name, with `client ` before it where the span is a caller's
 side of a call, so that what a service does and what it waits for are not one series. Nanoseconds may be numbers or text
 (as in OTLP JSON).
 """
