@@ -18,8 +18,8 @@ from engine.messages import ANOMALIES, CHANGES, CONTEXT, FIXES, INCIDENTS, TOPOL
 from engine.ports import ChangeDetector, Proposer, Ranker, TopologyLearner
 from engine.schemas import SCHEMAS
 from engine.topology import Edge, Topology
-from engine.types import Change, History, Incident, Inputs, Mark, Phase, State
-from engine.values import plain, to_json
+from engine.types import Change, Fix, History, Incident, Inputs, Mark, Phase, State
+from engine.values import plain, to_json, value
 from engine.watermark import Completeness
 
 
@@ -51,7 +51,7 @@ class _Scope:
         self._correlators: dict[int, Correlator] = {}
         self._context: dict[tuple[int, int], pl.DataFrame] = {}
         self._said: dict[str, str] = {}  # what the last revision of an open incident said
-        self._fixes: dict[str, str] = {}
+        self._fixes: dict[str, Fix] = {}  # the newest revision of each fix of an open incident
         self.topology = Topology()
         self.inventory = Inventory()
         if resume:
@@ -86,7 +86,7 @@ class _Scope:
                 for (res, start), frame in sorted(self._context.items())
             ],
             "said": dict(sorted(self._said.items())),
-            "fixes": dict(sorted(self._fixes.items())),
+            "fixes": [plain(fix) for _, fix in sorted(self._fixes.items())],
             "edges": [[edge.source, edge.target, edge.kind, seen] for edge, seen in self.topology.edges()],
             "objects": [
                 {"key": list(key), "versions": [plain(one) for one in self.inventory.versions(key)]}
@@ -100,7 +100,8 @@ class _Scope:
             for res, one in resume["correlators"].items()
         }
         self._context = {(one["resolution_ms"], one["start_ms"]): one["frame"] for one in resume["context"]}
-        self._said, self._fixes = dict(resume["said"]), dict(resume["fixes"])
+        self._said = dict(resume["said"])
+        self._fixes = {one["id"]: value(one, Fix) for one in resume["fixes"]}
         self.topology = Topology({Edge(*edge): seen for *edge, seen in resume["edges"]})
         versions = {tuple(one["key"]): [ObjectVersion(**v) for v in one["versions"]] for one in resume["objects"]}
         self.inventory = Inventory(versions=versions)
@@ -152,18 +153,30 @@ class _Scope:
         messages = [Message(INCIDENTS, f"{incident.id}/{incident.revision}", incident, scope=self._name)]
         if incident.phase is Phase.RESOLVED:
             del self._said[incident.id]
+            self._forget_fixes(incident)
             return incident, messages
         return incident, messages + self._propose(incident, end)
 
     def _propose(self, incident: Incident, end: int) -> list[Message]:
+        offered = {
+            fix.id: fix for fix in self._config.proposer.propose(incident, incident.ranking, self.inventory, end)
+        }
+        stale = {
+            fix.id: replace(fix, expires_ms=end)
+            for fix in self._fixes.values()
+            if fix.incident_id == incident.id and fix.id not in offered and fix.expires_ms > end
+        }
         messages: list[Message] = []
-        for fix in self._config.proposer.propose(incident, incident.ranking, self.inventory, end):
-            says = to_json(replace(fix, revision=0)).decode()
-            if self._fixes.get(fix.id) != says:
-                self._fixes[fix.id] = says
-                fix = replace(fix, revision=incident.revision)
-                messages.append(Message(FIXES, f"{fix.id}/{fix.revision}", fix, scope=self._name))
+        # a fix for what is no longer thought to be the cause ends now; what has not changed is not said again
+        for name, fix in sorted({**offered, **stale}.items()):
+            known = self._fixes.get(name)
+            if known is None or replace(known, revision=0) != replace(fix, revision=0):
+                self._fixes[name] = replace(fix, revision=incident.revision)
+                messages.append(Message(FIXES, f"{name}/{incident.revision}", self._fixes[name], scope=self._name))
         return messages
+
+    def _forget_fixes(self, incident: Incident) -> None:
+        self._fixes = {name: fix for name, fix in self._fixes.items() if fix.incident_id != incident.id}
 
 
 class ScopeStep:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 
 import typer
 
-from engine.types import Evidence, Fix, Incident
+from engine.types import Fix, Incident
 from opsbrain.export import newest
 from opsbrain.replaying import Conclusions
 
@@ -51,7 +52,7 @@ def print_incident(incident: Incident, *, evidence: int = 1) -> None:
     for place, cause in enumerate(incident.ranking.causes[:SHOWN_CAUSES], start=1):
         typer.echo(f"    {place}. {cause.entity}  {cause.score:.2f}")
         for line in cause.evidence[: evidence if place == 1 else min(evidence, 1)]:
-            typer.echo(f"         {evidence_text(line)}")
+            typer.echo(f"         {line.text}")
 
 
 def print_fix(fix: Fix) -> None:
@@ -66,9 +67,9 @@ def print_fix(fix: Fix) -> None:
             )
 
 
-def evidence_text(line: Evidence) -> str:
-    """Return one line of evidence with the time it began."""
-    return f"{clock(line.at_ms)}  {line.text}"
+def standing_fixes(fixes: Iterable[Fix], incident: Incident) -> list[Fix]:
+    """Return the fixes of an incident that still stand: those for a cause no longer believed have expired."""
+    return [fix for fix in newest(fixes) if fix.incident_id == incident.id and fix.expires_ms > incident.updated_ms]
 
 
 def clock(time_ms: int | None) -> str:

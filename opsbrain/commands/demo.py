@@ -13,7 +13,6 @@ import opsbrain
 from engine.types import Incident
 from ingest.registry import source
 from opsbrain.announcing import announce
-from opsbrain.export import newest
 from opsbrain.notify.dispatch import Dispatcher
 from opsbrain.notify.outbox import Entry, Outbox
 from opsbrain.notify.receiver import Received, Receiver
@@ -25,7 +24,7 @@ from opsbrain.reporting import write_report
 from opsbrain.secrets import Secret
 from opsbrain.settings import Webhook
 from opsbrain.settings_load import load_settings
-from opsbrain.timeline import clock, print_conclusions, print_fix, print_incident
+from opsbrain.timeline import clock, print_conclusions, print_fix, print_incident, standing_fixes
 
 RECORDING: Final = Path(opsbrain.__file__).parent / "recordings" / "checkout-lock"
 
@@ -77,7 +76,7 @@ def _show(incident: Incident, concluded: Conclusions) -> None:
     for at_ms, text in sorted(steps):
         typer.echo(f"    {clock(at_ms)}  {text}")
     print_incident(incident, evidence=6)
-    fixes = [fix for fix in newest(concluded.fixes) if fix.incident_id == incident.id]
+    fixes = standing_fixes(concluded.fixes, incident)
     for fix in fixes:
         print_fix(fix)
     if not fixes:
