@@ -1,265 +1,231 @@
-"""Conformance checks: what every wire format and every source has to keep, run on every registered one and on yours.
+"""What every wire format and every source must promise, as checks that anybody can run on theirs.
 
-`check_format(make, samples)` and `check_source(make)` return what they found wrong, so a test reads
-`assert check_format(lambda: Mine(identity), SAMPLES) == []`.
+    for check in FORMAT_CHECKS: check(lambda: Fluentbit(Identity("demo")), bodies)
+    for check in SOURCE_CHECKS: check(lambda: Recording(path, format_of))
+
+A check returns when the promise holds, and raises `Broken`, which says what was seen, when it does not. It is given a
+function that builds the part, since some promises are about two of them.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-import msgspec
 import polars as pl
 
-from engine.errors import OpsBrainError
-from engine.ports import Format, Source
+from engine.ports import Format, Reader, Source
 from engine.schemas import SCHEMAS
-from engine.types import DeadLetter, Records
-from ingest.refused import MAX_BODY_BYTES
-from ingest.times import EARLIEST_MS, LATEST_MS
+from engine.types import DeadLetter
 
-MakeFormat = Callable[[], Format]
-MakeSource = Callable[[], Source]
-Decoded = tuple[pl.DataFrame, list[DeadLetter]]
+BuildFormat = Callable[[], Format]
+BuildSource = Callable[[], Source]
 
-JUNK: Final[tuple[bytes, ...]] = (
+FIRST_OFFSET: Final = 1_000  # not 0, so that a position in the batch taken for an offset is seen
+_INPUT: Final = "checked"
+
+# Bytes that no format may stumble over: nothing, no JSON, no UTF-8, wrong types, no end, too much of everything.
+HOSTILE: Final[tuple[bytes, ...]] = (
     b"",
     b" ",
-    b"\n",
     b"{",
-    b"{}",
-    b"[]",
+    b"}",
     b"null",
+    b"[]",
+    b"{}",
     b"0",
     b'"text"',
-    b"\x00\xff\xfe",
+    b"\xff\xfe\x00",
     b'{"a":"\xff"}',
     b'{"a":"\\ud800"}',
-    b'{"a":1e999}',
-    b"[" * 5_000,
-    b'{"a":' * 5_000,
-    b"password=hunter2 {",
+    b"\x00" * 64,
+    b"[" * 100_000,
+    b'{"a":' * 50_000,
+    b"9" * 5_000,
+    b"1e999",
+    b"NaN",
 )
-"""Bodies that no JSON format can read, or not as its own."""
-
-_RAISED: Final = (
-    *(ValueError, TypeError, ArithmeticError, LookupError, AttributeError, RuntimeError, AssertionError),
-    *(OpsBrainError, msgspec.MsgspecError, pl.exceptions.PolarsError),
-)
-_SECRET: Final = b"hunter2"
-_ENTITY: Final = r"^[^/\s]+/(?:service|node|queue|database|account|ci)/[^/\s]+/[^/\s]+$"
 
 
-def check_format(make: MakeFormat, samples: Sequence[bytes]) -> list[str]:
-    """Return what is wrong with a format; `samples` are messages of its own, each readable."""
-    raised = _raises(make, samples)
-    if raised:
-        return raised
-    return [
-        *_schema(make, samples),
-        *_readable(make, samples),
-        *_accounted(make, samples),
-        *_offsets(make, samples),
-        *_pure(make, samples),
-        *_scrubbed(make),
-    ]
-
-
-def check_source(make: MakeSource) -> list[str]:
-    """Return what is wrong with a source; each call of `make` gives a new one over the same data."""
-    source = make()
-    found = [] if source.resolution_ms >= 0 else [f"resolution_ms is {source.resolution_ms}"]
-    if not source.scopes or not source.partitions():
-        found.append("names no scope or no partition")
-    for partition, kind in source.partitions().items():
-        whole = _read(source, partition)
-        found += [f"{partition}: {problem}" for problem in _steady(whole)]
-        found += [f"{partition}: {problem}" for problem in _frames(whole, kind, source.scopes)]
-        if not _read(make(), partition).same(whole):
-            found.append(f"{partition}: another reading gave other rows or dead letters")
-        found += [f"{partition}: {problem}" for problem in _resumes(make, partition, whole)]
-    return found
-
-
-def _decode(format: Format, bodies: Sequence[bytes], first: int = 0) -> Decoded:
-    return format.decode(bodies, range(first, first + len(bodies)), "input")
-
-
-def _mixed(samples: Sequence[bytes]) -> list[bytes]:
-    """Return samples, junk, and samples broken in many places, in turns."""
-    broken = [sample[: len(sample) * cut // 8] for sample in samples for cut in range(1, 8)]
-    swapped = [sample.replace(b'"', b"0", cut) for sample in samples for cut in range(1, 8)]
-    bodies: list[bytes] = []
-    for number, bad in enumerate((*JUNK, *broken, *swapped)):
-        bodies += [bad, samples[number % len(samples)]]
-    return bodies
-
-
-def _raises(make: MakeFormat, samples: Sequence[bytes]) -> list[str]:
-    """Refuse a format that raises on a body, whatever it holds."""
-    found = []
-    for body in (*_mixed(samples), b""):
-        try:
-            _decode(make(), [body])
-        except _RAISED as error:
-            found.append(f"raises {type(error).__name__} on {body[:60]!r}")
-    return found
-
-
-def _schema(make: MakeFormat, samples: Sequence[bytes]) -> list[str]:
-    """Refuse rows in another schema than the kind's, with a batch of nothing too, and impossible times or entities."""
-    format = make()
-    found = []
-    for bodies in ([], list(samples), [b"{"]):
-        frame, _ = _decode(format, bodies)
-        if frame.schema != SCHEMAS[format.kind]:
-            found.append(f"schema of {len(bodies)} messages is {frame.schema}, not that of {format.kind}")
-    frame, _ = _decode(format, samples)
-    return found + _values(frame)
-
-
-def _values(frame: pl.DataFrame) -> list[str]:
-    found = [f"null in {name}" for name in frame.columns if name != "parent_span_id" and frame[name].has_nulls()]
-    if not frame["ts_ms"].is_between(EARLIEST_MS, LATEST_MS).all():
-        found.append("a time outside 1980 to 2100")
-    if not frame["entity"].str.contains(_ENTITY).all():
-        found.append("an entity that is not scope/kind/namespace/name")
-    return found
-
-
-def _readable(make: MakeFormat, samples: Sequence[bytes]) -> list[str]:
-    """Refuse a format that cannot read its own samples."""
-    return [f"does not read its own sample: {letter.reason}" for letter in _decode(make(), samples)[1]]
-
-
-def _accounted(make: MakeFormat, samples: Sequence[bytes]) -> list[str]:
-    """Refuse a message that gives neither rows nor a dead letter, both, two dead letters, or one without a reason."""
-    bodies = _mixed(samples)
-    frame, letters = _decode(make(), bodies, first=100)
-    rows, dead = set(frame["offset"].to_list()), [letter.offset for letter in letters]
-    expected = set(range(100, 100 + len(bodies)))
-    found = [f"offset {offset} is lost" for offset in sorted(expected - rows - set(dead))]
-    found += [f"offset {offset} is both a row and a dead letter" for offset in sorted(rows & set(dead))]
-    found += [f"offset {offset} is invented" for offset in sorted((rows | set(dead)) - expected)]
-    if len(dead) != len(set(dead)):
-        found.append("a message has two dead letters")
-    if any(not letter.reason or letter.input != "input" for letter in letters):
-        found.append("a dead letter without its reason or its input")
-    return found
-
-
-def _offsets(make: MakeFormat, samples: Sequence[bytes]) -> list[str]:
-    """Refuse rows that are not in the order of their messages, or that depend on how messages are batched."""
-    bodies = _mixed(samples)
-    frame, letters = _decode(make(), bodies)
-    found = [] if frame["offset"].is_sorted() else ["rows are not in the order of their messages"]
-    if [letter.offset for letter in letters] != sorted(letter.offset for letter in letters):
-        found.append("dead letters are not in the order of their messages")
-    format = make()
-    parts = [_decode(format, bodies[first : first + 7], first) for first in range(0, len(bodies), 7)]
-    if (
-        not pl.concat([part for part, _ in parts]).equals(frame)
-        or [one for _, some in parts for one in some] != letters
-    ):
-        found.append("rows depend on how messages are batched")
-    return found
-
-
-def _pure(make: MakeFormat, samples: Sequence[bytes]) -> list[str]:
-    """Refuse a format that remembers: the same messages give the same rows, whatever was decoded before."""
-    used, bodies = make(), _mixed(samples)
-    first = _decode(used, bodies)
-    _decode(used, list(reversed(bodies)))
-    again = _decode(used, bodies)
-    return [] if again[0].equals(first[0]) and again[1] == first[1] else ["decoding twice gives other rows"]
-
-
-def _scrubbed(make: MakeFormat) -> list[str]:
-    """Refuse a dead letter that tells a secret, or that is as long as the message."""
-    _, letters = _decode(make(), [b"password=" + _SECRET + b" {", b"{" + b"x" * (4 * MAX_BODY_BYTES)])
-    found = [] if all(_SECRET.decode() not in letter.body for letter in letters) else ["a dead letter tells a secret"]
-    if any(len(letter.body.encode()) > MAX_BODY_BYTES for letter in letters):
-        found.append(f"the body of a dead letter is not clipped to {MAX_BODY_BYTES} bytes")
-    return found
+class Broken(AssertionError):
+    """A promise does not hold; the text says which, and what was seen."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Reading:
-    """All that a reader gave: batches, dead letters, and its position after each."""
+class Read:
+    """All that a reader gave: the rows, the dead letters, and where it stood before each batch."""
 
-    batches: list[Records]
-    letters: list[DeadLetter]
-    positions: list[int]
-
-    def rows(self) -> list[pl.DataFrame]:
-        """Return all rows, as one frame (or none)."""
-        return [pl.concat([batch.frame for batch in self.batches])] if self.batches else []
-
-    def same(self, other: _Reading) -> bool:
-        """Return whether rows and dead letters are equal, however they are batched."""
-        mine, theirs = self.rows(), other.rows()
-        return (
-            len(mine) == len(theirs) and all(map(pl.DataFrame.equals, mine, theirs)) and self.letters == other.letters
-        )
+    frame: pl.DataFrame
+    letters: tuple[DeadLetter, ...]
+    positions: tuple[int, ...]
 
 
-def _read(source: Source, partition: str, offset: int = 0, limit: int | None = None) -> _Reading:
-    """Read a partition from `offset` on to its end, or `limit` batches of it."""
-    reader = source.open(partition, offset)
-    got = _Reading([], [], [reader.position])
-    while (limit is None or len(got.positions) <= limit) and (batch := reader.next_batch()) is not None:
-        records, letters = batch
-        got.batches.extend([records] if records is not None else [])
-        got.letters.extend(letters)
-        got.positions.append(reader.position)
+def never_raises(build: BuildFormat, bodies: Sequence[bytes]) -> None:
+    """Hostile bytes, and good ones cut or changed by a byte, are rows or dead letters; what decode raises comes out."""
+    spoiled = [*HOSTILE, *(one for body in bodies[:20] for one in _spoiled(body))]
+    offsets = range(len(spoiled))
+    build().decode(spoiled, offsets, _INPUT)
+    for offset, body in enumerate(spoiled):
+        build().decode([body], [offset], _INPUT)
+
+
+def accounts_for_every_message(build: BuildFormat, bodies: Sequence[bytes]) -> None:
+    """Every message is either rows or one dead letter, under its own offset and input."""
+    sent = [one for body in bodies for one in (body, HOSTILE[len(body) % len(HOSTILE)])]
+    offsets = [FIRST_OFFSET + 3 * number for number in range(len(sent))]
+    frame, letters = build().decode(sent, offsets, _INPUT)
+    rows, dead = set(frame["offset"].to_list()), [letter.offset for letter in letters]
+    _hold(len(set(dead)) == len(dead), "a message has two dead letters")
+    _hold(not rows & set(dead), f"messages {sorted(rows & set(dead))[:5]} are rows and dead letters")
+    _hold(rows | set(dead) == set(offsets), f"messages {sorted(set(offsets) - rows - set(dead))[:5]} are lost")
+    _hold(all(letter.input == _INPUT and letter.reason for letter in letters), "a dead letter names no input or reason")
+
+
+def reads_good_messages(build: BuildFormat, bodies: Sequence[bytes]) -> None:
+    """Good messages become rows of the kind's schema, without nulls where there may be none, in their order."""
+    wire = build()
+    frame, letters = wire.decode(bodies, range(FIRST_OFFSET, FIRST_OFFSET + len(bodies)), _INPUT)
+    _hold(not letters, f"a good message was refused: {letters[0].reason if letters else ''}")
+    _hold(frame.schema == SCHEMAS[wire.kind], f"the schema is {frame.schema}, not that of {wire.kind}")
+    nulls = [name for name in frame.columns if name != "parent_span_id" and frame[name].null_count()]
+    _hold(not nulls, f"nulls in {', '.join(nulls)}")
+    _hold(frame["offset"].is_sorted(), "rows are not in the order of their messages")
+    bad = [entity for entity in frame["entity"].unique() if len(entity.split("/")) != 4 or not all(entity.split("/"))]
+    _hold(not bad, f"{bad[:3]} is no entity")
+
+
+def empty_batch_is_empty(build: BuildFormat, bodies: Sequence[bytes]) -> None:
+    """No messages give no rows, in the kind's schema."""
+    wire = build()
+    frame, letters = wire.decode([], [], _INPUT)
+    _hold(frame.is_empty() and not letters, "nothing became something")
+    _hold(frame.schema == SCHEMAS[wire.kind], f"the schema of nothing is {frame.schema}")
+
+
+def decoding_is_pure(build: BuildFormat, bodies: Sequence[bytes]) -> None:
+    """The same messages give the same rows: again, in another instance, and however they are cut into batches."""
+    offsets = range(FIRST_OFFSET, FIRST_OFFSET + len(bodies))
+    wire = build()
+    frame, letters = wire.decode(bodies, offsets, _INPUT)
+    again, letters_again = wire.decode(bodies, offsets, _INPUT)
+    _hold(_same(frame, again) and letters == letters_again, "decoding twice gives another answer")
+    one_by_one = [build().decode([body], [offset], _INPUT) for body, offset in zip(bodies, offsets, strict=True)]
+    _hold(_same(frame, pl.concat([one for one, _ in one_by_one])), "one by one gives other rows than at once")
+
+
+def dead_letters_are_small_and_scrubbed(build: BuildFormat, bodies: Sequence[bytes]) -> None:
+    """A dead letter holds at most some kB of its body, and no secret."""
+    secret = b"password=Tr0ub4dor&3-horse"
+    _, letters = build().decode([b"{" + secret + b" " + b"x" * 1_000_000], [0], _INPUT)
+    _hold(len(letters) == 1, "an unreadable message has no dead letter")
+    _hold("Tr0ub4dor" not in letters[0].body + letters[0].reason, "a dead letter holds a secret")
+    _hold(len(letters[0].body) <= 16_384, f"a dead letter holds {len(letters[0].body)} characters")
+
+
+def reads_the_same_again(build: BuildSource) -> None:
+    """Two instances read the same rows, dead letters and positions."""
+    for partition in sorted(build().partitions()):
+        first, second = read(build().open(partition)), read(build().open(partition))
+        _hold(_same_read(first, second), f"{partition}: reading again gives another answer")
+
+
+def resumes_where_it_stood(build: BuildSource) -> None:
+    """A reader opened at a position that another one reported gives exactly the rest."""
+    source = build()
+    for partition in sorted(source.partitions()):
+        whole = read(source.open(partition))
+        offset = whole.frame["offset"]
+        middle = int(offset[len(offset) // 2]) if len(offset) else 0
+        for position in sorted({*whole.positions, middle}):
+            rest = read(build().open(partition, position))
+            expected = whole.frame.filter(pl.col("offset") >= position)
+            left = tuple(letter for letter in whole.letters if letter.offset >= position)
+            _hold(_same(expected, rest.frame), f"{partition}: opened at {position}, other rows come")
+            _hold(left == rest.letters, f"{partition}: opened at {position}, other dead letters come")
+
+
+def positions_cover_what_was_given(build: BuildSource) -> None:
+    """Offsets only grow, the position is beyond all that was given, and no message is both a row and a dead letter."""
+    source = build()
+    for partition in sorted(source.partitions()):
+        reader = source.open(partition)
+        given: set[int] = set()
+        dead: list[int] = []
+        before = reader.position
+        while (batch := reader.next_batch()) is not None:
+            records, letters = batch
+            offsets = [] if records is None else records.frame["offset"].to_list()
+            _hold(offsets == sorted(offsets), f"{partition}: offsets go back")
+            came = [*offsets, *(letter.offset for letter in letters)]
+            _hold(all(before <= offset < reader.position for offset in came), f"{partition}: position is not past it")
+            _hold(records is None or records.next_offset == reader.position, f"{partition}: next_offset is another one")
+            given |= set(offsets)
+            dead += [letter.offset for letter in letters]
+            before = reader.position
+        _hold(not given & set(dead) and len(set(dead)) == len(dead), f"{partition}: a message is counted twice")
+        reader.close()
+
+
+def rows_have_the_schema(build: BuildSource) -> None:
+    """Rows have the schema of their partition's kind, and entities in the source's scopes."""
+    source = build()
+    _hold(bool(source.scopes), "there is no scope")
+    for partition, kind in sorted(source.partitions().items()):
+        frame = read(source.open(partition)).frame
+        _hold(frame.is_empty() or frame.schema == SCHEMAS[kind], f"{partition}: the schema is {frame.schema}")
+        scopes = {entity.partition("/")[0] for entity in frame["entity"].unique()} if frame.height else set()
+        _hold(scopes <= set(source.scopes), f"{partition}: scopes {sorted(scopes)} are not declared")
+
+
+FORMAT_CHECKS: Final = (
+    never_raises,
+    accounts_for_every_message,
+    reads_good_messages,
+    empty_batch_is_empty,
+    decoding_is_pure,
+    dead_letters_are_small_and_scrubbed,
+)
+SOURCE_CHECKS: Final = (
+    reads_the_same_again,
+    resumes_where_it_stood,
+    positions_cover_what_was_given,
+    rows_have_the_schema,
+)
+
+
+def read(reader: Reader) -> Read:
+    """Return everything that a reader gives, and close it."""
+    frames: list[pl.DataFrame] = []
+    letters: list[DeadLetter] = []
+    positions = [reader.position]
+    while (batch := reader.next_batch()) is not None:
+        records, dead = batch
+        if records is not None:
+            frames.append(records.frame)
+        letters += dead
+        positions.append(reader.position)
     reader.close()
-    return got
+    frame = pl.concat(frames) if frames else pl.DataFrame(schema={"offset": pl.Int64, "entity": pl.String})
+    return Read(frame, tuple(letters), tuple(positions))
 
 
-def _steady(whole: _Reading) -> list[str]:
-    """Refuse positions that go back, or that a batch contradicts; offsets that are not before the next position."""
-    found = [] if whole.positions == sorted(whole.positions) else ["positions go back"]
-    if whole.positions[0] != 0:
-        found.append("a reader that was opened at the beginning stands elsewhere")
-    for batch in whole.batches:
-        if batch.next_offset not in whole.positions:
-            found.append(f"next_offset {batch.next_offset} is no position of the reader")
-        if not batch.frame["offset"].is_sorted() or int(batch.frame["offset"].max() or 0) >= batch.next_offset:  # type: ignore[arg-type]
-            found.append(f"offsets before {batch.next_offset} are out of order or reach beyond it")
-    return found
+def _hold(promise: bool, otherwise: str) -> None:
+    if not promise:
+        raise Broken(otherwise)
 
 
-def _frames(whole: _Reading, kind: str, scopes: Sequence[str]) -> list[str]:
-    """Refuse rows in another schema, of another scope, or with impossible values."""
-    found = [f"a batch is of kind {batch.kind}, not {kind}" for batch in whole.batches if batch.kind != kind]
-    for frame in whole.rows():
-        if frame.schema != SCHEMAS[whole.batches[0].kind]:
-            return [*found, f"schema is {frame.schema}"]
-        found += _values(frame)
-        strange = set(frame["entity"].str.split("/").list.first().unique()) - set(scopes)
-        found += [f"rows of scope {scope}, which the source does not name" for scope in sorted(strange)]
-    return found
+def _spoiled(body: bytes) -> list[bytes]:
+    """Return a good message cut at three places and with one byte changed at eight."""
+    cuts = [body[: len(body) * part // 4] for part in (1, 2, 3)]
+    places = [len(body) * part // 8 for part in range(8)] if body else []
+    return cuts + [body[:at] + bytes([body[at] ^ 0x15]) + body[at + 1 :] for at in places]
 
 
-def _resumes(make: MakeSource, partition: str, whole: _Reading) -> list[str]:
-    """Refuse a source that, opened at any position that it gave or amid its rows, does not go on exactly from there."""
-    offsets = sorted({*whole.positions, *_amid(whole)})
-    tried = offsets[:: max(1, len(offsets) // 6)] + offsets[-1:]
-    wrong = [one for one in tried if not _read(make(), partition, one).same(_from(whole, one))]
-    return [f"resuming at {offset} is not the rest of the uninterrupted reading" for offset in wrong]
+def _same(left: pl.DataFrame, right: pl.DataFrame) -> bool:
+    """Whether two frames are equal; NaN equals NaN. Frames without rows are equal whatever their columns."""
+    return (left.is_empty() and right.is_empty()) or left.equals(right)
 
 
-def _amid(whole: _Reading) -> list[int]:
-    return [int(frame["offset"][part * (frame.height - 1) // 4]) for frame in whole.rows() for part in range(1, 5)]
-
-
-def _from(whole: _Reading, offset: int) -> _Reading:
-    kept = defaultdict(list)
-    for batch in whole.batches:
-        frame = batch.frame.filter(pl.col("offset") >= offset)
-        if not frame.is_empty():
-            kept["batches"].append(Records(batch.kind, frame, batch.input, batch.next_offset))
-    return _Reading(kept["batches"], [letter for letter in whole.letters if letter.offset >= offset], [])
+def _same_read(left: Read, right: Read) -> bool:
+    return _same(left.frame, right.frame) and (left.letters, left.positions) == (right.letters, right.positions)
