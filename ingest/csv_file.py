@@ -16,10 +16,10 @@ import polars as pl
 
 from engine.errors import SourceError
 from ingest.frame_reader import Refusal
+from ingest.lines import inflate
 from ingest.refused import clipped, shortened
 from ingest.scrub import scrub
 
-_CHUNK_BYTES: Final = 1 << 16
 _GZIP_MAGIC: Final = b"\x1f\x8b"
 
 
@@ -49,18 +49,15 @@ def gunzip(raw: bytes, whole_lines: bool = True) -> tuple[bytes, str]:
     problem = ""
     while raw.startswith(_GZIP_MAGIC):
         member = zlib.decompressobj(wbits=31)
-        try:
-            for begin in range(0, len(raw), _CHUNK_BYTES):
-                parts.append(member.decompress(raw[begin : begin + _CHUNK_BYTES]))
-                if member.eof:
-                    raw = member.unused_data + raw[begin + _CHUNK_BYTES :]
-                    break
-            else:
-                problem = "the gzip stream ends early; the rows before the cut are used"
-                break
-        except zlib.error:
+        text, whole = inflate(member, raw)
+        parts.append(text)
+        if not whole:
             problem = "the gzip stream is damaged; the rows before the damage are used"
             break
+        if not member.eof:
+            problem = "the gzip stream ends early; the rows before the cut are used"
+            break
+        raw = member.unused_data
     text = b"".join(parts)
     if problem and whole_lines:
         text = text[: text.rfind(b"\n") + 1]

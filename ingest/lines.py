@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
@@ -72,13 +73,34 @@ class Lines:
         while raw and member is not None:
             if member.eof:
                 member = self._member = zlib.decompressobj(wbits=31)
-            try:
-                parts.append(member.decompress(raw))
-            except zlib.error:
+            text, whole = inflate(member, raw)
+            parts.append(text)
+            if not whole:
                 self.problem = "the gzip archive is damaged"
                 break
             raw = member.unused_data
         return b"".join(parts)
+
+
+def inflate(member: zlib._Decompress, raw: bytes) -> tuple[bytes, bool]:
+    """Return what the next bytes of an archive unpack to, and whether they are whole.
+
+    Of damaged ones comes everything before the damage: zlib gives nothing of a piece in which it finds some, so that
+    piece is unpacked again byte by byte.
+    """
+    before = member.copy()
+    try:
+        return member.decompress(raw), True
+    except zlib.error:
+        return b"".join(_until_damage(before, raw)), False
+
+
+def _until_damage(member: zlib._Decompress, raw: bytes) -> Iterator[bytes]:
+    for at in range(len(raw)):
+        try:
+            yield member.decompress(raw[at : at + 1])
+        except zlib.error:
+            return
 
 
 def _opened(path: Path) -> io.BufferedReader:
