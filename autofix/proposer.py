@@ -27,6 +27,8 @@ class ProposerConfig:
         how many of the ranked causes are asked about (3: below that a fix is guesswork)
     min_score
         a cause below this score gets no fix (0.2)
+    min_share
+        nor does one whose score is below this share of the first cause's (2/3: the runner-up only if it is close)
     expires_after_ms
         how long a proposal may be approved (1 h: after that the objects have moved on)
     kubernetes
@@ -36,13 +38,14 @@ class ProposerConfig:
     playbooks: tuple[str, ...] = tuple(one.name for one in PLAYBOOKS)
     max_causes: int = 3
     min_score: float = 0.2
+    min_share: float = 2 / 3
     expires_after_ms: int = 60 * 60_000
     kubernetes: str = ""
     policy: PolicyConfig = field(default_factory=PolicyConfig)
 
     def __post_init__(self) -> None:
-        if self.max_causes < 1 or self.expires_after_ms < 1 or not 0 <= self.min_score <= 1:
-            raise ConfigError("autofix: max_causes and expires_after_ms must be positive, min_score within 0 and 1")
+        if self.max_causes < 1 or self.expires_after_ms < 1 or min(self.min_score, self.min_share) < 0:
+            raise ConfigError("autofix: max_causes and expires_after_ms must be positive, min_score and min_share not less")
         for name in self.playbooks:
             playbook(name)
 
@@ -88,8 +91,9 @@ class PlaybookProposer:
         offered: list[tuple[tuple[int, int, str], Fix]] = []
         declined: list[Reason] = []
         for rank, cause in enumerate(ranking.causes[: self._config.max_causes]):
-            if cause.score < self._config.min_score:
-                reason = f"score {cause.score:.2f} is below {self._config.min_score:g}"
+            least = max(self._config.min_score, self._config.min_share * ranking.causes[0].score)
+            if cause.score < least:
+                reason = f"score {cause.score:.2f} is below {least:.2g}"
                 declined.append(Reason("all", cause.entity, reason))
                 continue
             situation = Situation(incident, cause, inventory, now_ms)

@@ -62,10 +62,15 @@ def of_sign(one: Sign) -> Evidence:
     )
 
 
-def of_change(one: Change, weight: float, onset_ms: int) -> Evidence:
-    """Return a change as a line such as `payments: image 1.4.2 -> 1.5.0, 40 s before the first sign, 12:02:30`."""
-    lead_s = round((onset_ms - one.ts_ms) / 1000)
-    when = f"{lead_s} s before the first sign" if lead_s >= 0 else f"{-lead_s} s after the first sign"
+def of_change(one: Change, weight: float, sign_ms: int) -> Evidence:
+    """Return a change as a line such as `payments: image 1.4.2 -> 1.5.0, 40 s before the first sign, 12:02:30`.
+
+    `sign_ms` is when the first sign began that the change may have caused.
+    """
+    lead_s = round((sign_ms - one.ts_ms) / 1000)
+    when = f"{lead_s} s before the first sign"
+    if lead_s < 0:
+        when = f"{-lead_s} s after the start of the first sign's window"
     return Evidence(
         entity=one.entity,
         indicator=f"change.{one.kind}",

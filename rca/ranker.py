@@ -6,7 +6,7 @@ For every candidate:
     upstream  the share of everybody else's latency and errors that lies with what depends on it and that it can carry,
               relative to the best explainer
     early     1 at the first sign of the incident, halving every `early_half_windows` after
-    change    a deployment, new configuration or a lost node shortly before the first sign, halving with its age
+    change    a deployment, new configuration or a lost node, by how soon after it signs began and by their share
     score     abnormal * (w_abnormal + w_upstream * upstream + w_early * early) + w_change * change * reach
 
 The weights add up to 1, so the score lies in [0, 1]. It is blind to entities that say nothing and were not changed, and
@@ -22,13 +22,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from engine.errors import ConfigError
 from engine.topology import Topology
 from engine.types import Cause, Change, Evidence, History, Incident, Ranking
 from rca import evidence
 from rca.explain import Picture, dependents_of, explained_share, path_to, upstream_share
-from rca.signs import TRAVELLING, Role, Sign, by_entity, of_anomaly, of_context, rises_of, trouble, volumes_of
+from rca.signs import (
+    TRAVELLING,
+    Role,
+    Sign,
+    by_entity,
+    of_anomaly,
+    of_context,
+    rises_of,
+    trouble,
+    trouble_of,
+    volumes_of,
+)
 
 _CHANGE_WEIGHTS = {"deployment": 1.0, "config": 0.9, "node": 0.9, "scale": 0.4, "event": 0.2}
 _SHARE_FLOOR = 0.25  # explaining less of the others' trouble than this is explaining little, even if nobody does more
@@ -46,8 +58,8 @@ class RankerConfig:
     early_half_windows
         a candidate whose first sign comes this many windows after the incident's counts half as early
     change_lookback_ms, change_half_ms, change_grace_ms
-        how long before the first sign a change counts, after how long it counts half, and how much later than the first
-        sign it may be stamped
+        how long before a sign a change counts, after how long it counts half, and how much later than the sign it may
+        be stamped
     context_tail_p
         windows this strange count as weak signs of neighbours, below what makes an anomaly
     hops
@@ -95,12 +107,20 @@ class RankerConfig:
         return SharesRanker(self)
 
 
+class Suspicion(NamedTuple):
+    """A change, how much it counts, and when the first sign began that it may have caused."""
+
+    change: Change
+    weight: float
+    sign_ms: int
+
+
 @dataclass(frozen=True, slots=True)
 class _Scene:
     """All that is known when candidates are scored."""
 
     picture: Picture
-    changes: Mapping[str, tuple[Change, float]]  # the weightiest change of each entity
+    changes: Mapping[str, Suspicion]  # the weightiest change of each entity
     onset_ms: int
     window_ms: int
     symptom: str
@@ -137,21 +157,39 @@ class SharesRanker:
         since_ms = onset_ms - 2 * features.resolution_ms
         weak = of_context(features.frame, near | troubled, since_ms, self._config.context_tail_p)
         signs = by_entity([*own, *weak])
-        changes: dict[str, tuple[Change, float]] = {}
+        changes: dict[str, Suspicion] = {}
         for one in sorted(incident.changes, key=lambda one: (-one.ts_ms, one.id)):
-            weight = self._change_weight(one, onset_ms)
-            if weight > 0 and one.entity in near | troubled and weight > changes.get(one.entity, (one, 0.0))[1]:
-                changes[one.entity] = (one, weight)
+            suspicion = self._suspicion(one, signs, topology) if one.entity in near | troubled else None
+            known = changes.get(one.entity)
+            if suspicion is not None and (known is None or suspicion.weight > known.weight):
+                changes[one.entity] = suspicion
         window_ms = max(features.resolution_ms, 1)
         symptom = _symptom(signs, troubled, topology, self._config.hops)
         picture = Picture(signs, rises_of(signs, features.frame, since_ms), volumes_of(features.frame), topology)
         return _Scene(picture, changes, onset_ms, window_ms, symptom)
 
-    def _change_weight(self, one: Change, onset_ms: int) -> float:
-        lead_ms = onset_ms - one.ts_ms
-        if not -self._config.change_grace_ms <= lead_ms <= self._config.change_lookback_ms:
-            return 0.0
-        return _CHANGE_WEIGHTS.get(one.kind, 0.2) * float(0.5 ** (max(lead_ms, 0) / self._config.change_half_ms))
+    def _suspicion(self, one: Change, signs: Mapping[str, list[Sign]], topology: Topology) -> Suspicion | None:
+        """Return how much a change counts, or None: by its kind, by how soon signs began after it, and which share.
+
+        Only signs of the changed entity and trouble of what depends on it count. In a long incident a change is judged
+        by what began after it, not by when the incident did.
+        """
+        config = self._config
+        related = list(signs.get(one.entity, ()))
+        for other in sorted(dependents_of(topology, one.entity, config.hops)):
+            related += trouble_of(signs, other)
+        after = [
+            sign
+            for sign in related
+            if -config.change_grace_ms <= sign.start_ms - one.ts_ms <= config.change_lookback_ms
+        ]
+        if not after:
+            return None
+        # A sign begins with its window, so one that the change caused may seem to begin a little before it.
+        sign_ms = min([sign.start_ms for sign in after if sign.start_ms >= one.ts_ms] or [s.start_ms for s in after])
+        fresh = 0.5 ** (max(sign_ms - one.ts_ms, 0) / config.change_half_ms)
+        share = sum(sign.strength for sign in after) / sum(sign.strength for sign in related)
+        return Suspicion(one, _CHANGE_WEIGHTS.get(one.kind, 0.2) * fresh * share, sign_ms)
 
     def _upstream(self, scene: _Scene, entity: str) -> float:
         return upstream_share(scene.picture, dependents_of(scene.picture.topology, entity, self._config.hops), entity)
@@ -161,15 +199,16 @@ class SharesRanker:
         signs = scene.picture.signs.get(entity, _NO_SIGNS)
         dependents = dependents_of(scene.picture.topology, entity, config.hops)
         explained = config.max_explained * explained_share(scene.picture, entity, scene.window_ms)
-        change, weight = scene.changes.get(entity, (None, 0.0))
+        suspicion = scene.changes.get(entity)
+        weight = suspicion.weight if suspicion is not None else 0.0
         abnormal = self._abnormal(signs, explained)
         reach = max(abnormal, upstream * _trouble(scene, dependents))
         total = config.w_abnormal + config.w_upstream + config.w_early + config.w_change
         graph = config.w_abnormal + config.w_upstream * upstream + config.w_early * self._early(scene, signs)
         score = (abnormal * graph + config.w_change * weight * reach) / total
         lines = [evidence.of_sign(one) for one in signs[: config.max_evidence]]
-        if change is not None:
-            lines.append(evidence.of_change(change, weight, scene.onset_ms))
+        if suspicion is not None:
+            lines.append(evidence.of_change(*suspicion))
         lines += _share_line(scene, entity, dependents, share)
         lines.sort(key=lambda one: (one.kind != "change", -one.strength, one.at_ms, one.indicator))
         path = path_to(scene.picture.topology, entity, scene.symptom)

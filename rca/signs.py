@@ -27,6 +27,7 @@ class Role(StrEnum):
     OWN = "own"
 
 
+_MAX_REACH = 1e4
 TRAVELLING = (Role.LATENCY, Role.ERROR)
 
 
@@ -87,18 +88,29 @@ def role_of(indicator: str, text: str = "") -> Role:
     return Role.OWN
 
 
-def strength_of(tail_p: float, half: float = 4.0) -> float:
-    """Return how strong a tail probability is, from 0 to below 1: one half at 10 to the minus `half`.
+def strength_of(tail_p: float, reach: float = 1.0) -> float:
+    """Return how strong a sign is, from 0 to below 1: the digits of its tail probability and of its reach.
 
-    Saturating, so that one absurd number cannot drown everything else. NaN and 1 give 0.
+    `reach` says how many half widths of its band a value lies from the middle. It counts because tail probabilities end
+    where the detector's history does, while 14 waiting threads where there never was one are more than the strangest of
+    a few hundred windows. Saturating, so that one absurd number cannot drown everything else: half of 1 at six digits.
+    NaN and a probability of 1 give 0.
 
-    >>> round(strength_of(1e-4), 2), round(strength_of(1e-12), 2)
-    (0.5, 0.75)
+    >>> round(strength_of(1e-6), 2), round(strength_of(1e-6, reach=1000.0), 2)
+    (0.5, 0.6)
     """
     if math.isnan(tail_p) or tail_p >= 1.0:
         return 0.0
-    digits = -math.log10(max(tail_p, 1e-300))
-    return digits / (digits + half)
+    digits = -math.log10(max(tail_p, 1e-300)) + math.log10(min(max(reach, 1.0), _MAX_REACH))
+    return digits / (digits + 6.0)
+
+
+def reach_of(observed: float, lo: float, hi: float) -> float:
+    """Return how many half widths of its band a value lies from the middle; 1.0 where no band is known."""
+    excess, half = abs(observed - (lo + hi) / 2), (hi - lo) / 2
+    if math.isnan(excess) or math.isnan(half) or excess == 0:
+        return 1.0
+    return excess / half if half > excess / _MAX_REACH else _MAX_REACH
 
 
 def of_anomaly(one: Anomaly) -> Sign:
@@ -108,7 +120,7 @@ def of_anomaly(one: Anomaly) -> Sign:
         indicator=one.indicator,
         form=one.form,
         role=role_of(one.indicator, one.text),
-        strength=strength_of(one.tail_p),
+        strength=strength_of(one.tail_p, reach_of(one.observed, one.expected_lo, one.expected_hi)),
         start_ms=one.start_ms,
         direction=one.direction,
         observed=one.observed,
@@ -142,7 +154,7 @@ def of_context(frame: pl.DataFrame, entities: Iterable[str], since_ms: int, tail
             indicator=row["indicator"],
             form=row["form"],
             role=role_of(row["indicator"]),
-            strength=strength_of(row["tail_p"]),
+            strength=strength_of(row["tail_p"], reach_of(row["value"], row["expected_lo"], row["expected_hi"])),
             start_ms=int(row["start_ms"]),
             direction=int(row["direction"]),
             observed=float(row["value"]),

@@ -11,6 +11,8 @@ from autofix.workloads import member, newest_manifest, objects, of_kind, radius
 from engine.ids import scope_of
 from engine.types import Risk
 
+_FAILING = ("notready", "pressure", "unreachable", "disk_io_error", "io_error", "readonly", "kernel", "hardware")
+
 
 @dataclass(frozen=True, slots=True)
 class CordonNode:
@@ -31,12 +33,13 @@ class CordonNode:
         kind, node = situation.entity.split("/", 2)[1], short(situation.entity)
         if kind != "node":
             return self._decline(f"the cause is a {kind or 'nameless thing'}, not a node")
-        if not situation.signs() and not situation.anomalies():
-            return self._decline(f"node {node} shows no sign of its own")
         keys = [key for key in situation.inventory.of_entity(situation.entity) if key[1] == "Node"]
         manifest = newest_manifest(situation.inventory, keys[0]) if len(keys) == 1 else None
         if manifest is None:
             return self._decline(f"node {node} is not in the inventory")
+        sign = _failing(situation, manifest)
+        if sign is None:
+            return self._decline(f"nothing says that node {node} fails now; a busy node still takes pods")
         if member(manifest, "spec", "unschedulable") is True:
             return self._decline(f"node {node} is cordoned already")
         spare = _others(situation, node)
@@ -48,7 +51,7 @@ class CordonNode:
             playbook=self.name,
             title=f"Cordon node {node}",
             rationale=(
-                f"Node {node} is the likeliest cause: {strongest_signs(situation)}. "
+                f"Node {node} is the likeliest cause and fails ({sign}): {strongest_signs(situation)}. "
                 f"{counted(len(spare), 'other node')} can take pods; no new pod should land on this one."
             ),
             actions=(action,),
@@ -59,6 +62,23 @@ class CordonNode:
 
     def _decline(self, reason: str) -> Declined:
         return Declined(self.name, reason)
+
+
+def _failing(situation: Situation, manifest: Manifest) -> str | None:
+    """Return what says that the node itself fails: its conditions, a change of them, events, disk or kernel errors."""
+    if not situation.anomalies() and not any(one.kind != "topology" for one in situation.signs()):
+        return None  # a condition may have stood like this for weeks
+    for one in objects(manifest, "status", "conditions"):
+        if one.get("status") == ("False" if one.get("type") == "Ready" else "True"):
+            return f"{one.get('type')} is {one.get('status')}"
+    for change in situation.changes("node"):
+        if change.entity == situation.entity:
+            return change.summary
+    for anomaly in situation.anomalies():
+        said = f"{anomaly.indicator} {anomaly.text}".lower()
+        if anomaly.direction > 0 and any(word in said for word in _FAILING):
+            return anomaly.indicator
+    return None
 
 
 def _others(situation: Situation, node: str) -> list[str]:

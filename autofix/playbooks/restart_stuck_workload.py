@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from autofix.patch import Manifest, edit
-from autofix.playbooks.wording import clock, onset_ms, short, stamp, strongest_signs
+from autofix.playbooks.wording import clock, recent_deployment, short, stamp, strongest_signs
 from autofix.situation import Declined, Draft, Situation
 from autofix.workloads import member, radius, workloads_of
 from engine.types import Anomaly, Risk
@@ -34,10 +34,9 @@ class RestartStuckWorkload:
         sign = next((one for one in situation.anomalies() if _stuck(one)), None)
         if sign is None:
             return self._decline(f"nothing says that {short(situation.entity)} is stuck")
-        onset = onset_ms(situation)
-        for change in situation.changes("deployment"):
-            if change.entity == situation.entity and 0 <= onset - change.ts_ms <= self.recent_ms:
-                return self._decline(f"'{change.summary}' came just before; a restart would start the same again")
+        change = recent_deployment(situation, self.recent_ms)
+        if change is not None:
+            return self._decline(f"'{change.summary}' came just before; a restart would start the same again")
         workloads = workloads_of(situation.inventory, situation.entity)
         if len(workloads) != 1:
             return self._decline(f"{short(situation.entity)} has {len(workloads)} workloads in the inventory, not one")

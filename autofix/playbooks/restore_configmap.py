@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from autofix.patch import Manifest, edit, parse_manifest
 from autofix.playbooks.restart_stuck_workload import restarted
-from autofix.playbooks.wording import onset_ms, relative, short, strongest_signs
+from autofix.playbooks.wording import first_sign_after, relative, short, strongest_signs
 from autofix.situation import Declined, Draft, Situation
 from autofix.workloads import changed_object, config_map_names, newest_manifest, of_kind, radius
 from engine.ids import scope_of
@@ -38,8 +38,8 @@ class RestoreConfigMap:
         """Return the patch to the previous data, or why there is none."""
         found = self._suspect(situation)
         if found is None:
-            return self._decline(f"no ConfigMap of {short(situation.entity)} changed shortly before the first sign")
-        change, key = found
+            return self._decline(f"no ConfigMap of {short(situation.entity)} changed shortly before its first sign")
+        change, sign_ms, key = found
         manifest = newest_manifest(situation.inventory, key)
         before = situation.inventory.version(change.before) if change.before else None
         if manifest is None:
@@ -51,21 +51,20 @@ class RestoreConfigMap:
         restored = _with_data_of(manifest, parse_manifest(before.manifest))
         if restored == manifest:
             return self._decline(f"ConfigMap {key[3]} already holds the data from before '{change.summary}'")
-        return self._draft(situation, change, key, manifest, restored)
+        return self._draft(situation, change, sign_ms, key, manifest, restored)
 
-    def _suspect(self, situation: Situation) -> tuple[Change, ObjectKey] | None:
-        onset = onset_ms(situation)
+    def _suspect(self, situation: Situation) -> tuple[Change, int, ObjectKey] | None:
         for change in situation.changes("config"):
             key = changed_object(situation.inventory, change)
-            near = onset - self.lookback_ms <= change.ts_ms <= onset + self.grace_ms
-            if near and key is not None and key[1] == "ConfigMap":
+            sign_ms = first_sign_after(change, situation, self.lookback_ms, self.grace_ms)
+            if sign_ms is not None and key is not None and key[1] == "ConfigMap":
                 entities = {entity for entity, _, _, _ in _users(situation, key)}
                 if situation.entity in entities | {change.entity}:
-                    return change, key
+                    return change, sign_ms, key
         return None
 
     def _draft(
-        self, situation: Situation, change: Change, key: ObjectKey, manifest: Manifest, restored: Manifest
+        self, situation: Situation, change: Change, sign_ms: int, key: ObjectKey, manifest: Manifest, restored: Manifest
     ) -> Draft:
         action, undo = edit(key, manifest, restored)
         users = _users(situation, key)
@@ -80,7 +79,7 @@ class RestoreConfigMap:
             playbook=self.name,
             title=f"Restore ConfigMap {key[3]}: undo '{change.summary}'",
             rationale=(
-                f"'{change.summary}' came {relative(change.ts_ms, situation)}, and {short(situation.entity)} uses it: "
+                f"'{change.summary}' came {relative(change, sign_ms)}, and {short(situation.entity)} uses it: "
                 f"{strongest_signs(situation)}. The data go back to what they were before{restart}."
             ),
             actions=tuple(actions),

@@ -1,4 +1,4 @@
-"""Roll back a bad deployment: the pod template as it was before the rollout that preceded the first sign."""
+"""Roll back a bad deployment: the pod template as it was before the rollout after which signs began."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from autofix.patch import Manifest, canonical, edit, parse_manifest
-from autofix.playbooks.wording import onset_ms, relative, short, strongest_signs
+from autofix.playbooks.wording import first_sign_after, relative, short, strongest_signs
 from autofix.situation import Declined, Draft, Situation
 from autofix.workloads import WORKLOAD_KINDS, changed_object, member, newest_manifest, of_kind, radius
 from engine.ids import scope_of
@@ -24,7 +24,7 @@ class RollbackDeployment:
     Blind to changes that no object shows (a feature flag, a moved image tag).
 
     lookback_ms
-        how long before the first sign a rollout may have been (30 min: slow leaks need longer than crashes)
+        how long before its first sign a rollout may have been (30 min: slow leaks need longer than crashes)
     grace_ms
         how long after the first sign it may have been stamped: windows close late, clocks differ
     """
@@ -35,9 +35,10 @@ class RollbackDeployment:
 
     def propose(self, situation: Situation) -> Draft | Declined:
         """Return the patch to the template before the rollout, or why there is none."""
-        change = self._suspect(situation)
-        if change is None:
-            return self._decline(f"no deployment of {short(situation.entity)} shortly before the first sign")
+        found = self._suspect(situation)
+        if found is None:
+            return self._decline(f"no deployment of {short(situation.entity)} shortly before its first sign")
+        change, sign_ms = found
         key = changed_object(situation.inventory, change) or _only_deployment(situation)
         manifest = newest_manifest(situation.inventory, key) if key is not None else None
         if key is None or manifest is None or key[1] not in WORKLOAD_KINDS:
@@ -47,19 +48,19 @@ class RollbackDeployment:
             return self._decline(f"the version before '{change.summary}' is no longer kept")
         if canonical(previous) == canonical(member(manifest, "spec", "template")):
             return self._decline(f"{short(situation.entity)} already runs the template from before '{change.summary}'")
-        return self._draft(situation, change, key, manifest, previous)
+        return self._draft(situation, change, sign_ms, key, manifest, previous)
 
-    def _suspect(self, situation: Situation) -> Change | None:
-        onset = onset_ms(situation)
-        fitting = (
-            one
-            for one in situation.changes("deployment")
-            if one.entity == situation.entity and onset - self.lookback_ms <= one.ts_ms <= onset + self.grace_ms
-        )
-        return next(fitting, None)
+    def _suspect(self, situation: Situation) -> tuple[Change, int] | None:
+        """Return the newest deployment that may have caused signs, and when the first of these began."""
+        for one in situation.changes("deployment"):
+            if one.entity == situation.entity:
+                sign_ms = first_sign_after(one, situation, self.lookback_ms, self.grace_ms)
+                if sign_ms is not None:
+                    return one, sign_ms
+        return None
 
     def _draft(
-        self, situation: Situation, change: Change, key: ObjectKey, manifest: Manifest, previous: Any
+        self, situation: Situation, change: Change, sign_ms: int, key: ObjectKey, manifest: Manifest, previous: Any
     ) -> Draft:
         restored = {**manifest, "spec": {**manifest["spec"], "template": previous}}
         action, undo = edit(key, manifest, restored)
@@ -67,7 +68,7 @@ class RollbackDeployment:
             playbook=self.name,
             title=f"Roll back {key[1]} {key[3]}: undo '{change.summary}'",
             rationale=(
-                f"'{change.summary}' came {relative(change.ts_ms, situation)}, and {short(situation.entity)} is the "
+                f"'{change.summary}' came {relative(change, sign_ms)}, and {short(situation.entity)} is the "
                 f"likeliest cause: {strongest_signs(situation)}. The pod template goes back to what it was before."
             ),
             actions=(action,),

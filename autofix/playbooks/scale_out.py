@@ -6,27 +6,32 @@ import math
 from dataclasses import dataclass
 
 from autofix.patch import edit
-from autofix.playbooks.wording import clock, short, strongest_signs
+from autofix.playbooks.wording import clock, recent_deployment, short, strongest_signs
 from autofix.situation import Declined, Draft, Situation
 from autofix.workloads import autoscaler_of, member, radius, workloads_of
 from engine.ids import scope_of
 from engine.types import Anomaly, Risk
 
-_SATURATION = ("cpu", "throttl", "queue", "saturation", "backlog", "inflight", "in_flight")
+_SATURATION = ("cpu", "throttl", "queue", "saturation", "backlog")
 
 
 @dataclass(frozen=True, slots=True)
 class ScaleOut:
     """Adds replicas to a Deployment whose CPU, throttling or queue left what was expected, upwards.
 
+    Requests in flight are no sign: they pile up behind any slow call.
+
     Helps against load; a bad version eats the new replicas too, which is why a rollback ranks before it. StatefulSets
     are left alone: a new member of a store is more than one more pod.
 
     factor
         how many replicas after, per replica before (1.5), rounded up and at least one more
+    recent_ms
+        a deployment this shortly before the first sign makes the playbook stand aside (30 min)
     """
 
     factor: float = 1.5
+    recent_ms: int = 30 * 60_000
     name: str = "scale_out"
 
     def propose(self, situation: Situation) -> Draft | Declined:
@@ -34,6 +39,9 @@ class ScaleOut:
         sign = next((one for one in situation.anomalies() if _saturated(one)), None)
         if sign is None:
             return self._decline(f"nothing says that {short(situation.entity)} is saturated")
+        change = recent_deployment(situation, self.recent_ms)
+        if change is not None:
+            return self._decline(f"'{change.summary}' came just before; more replicas would run the same")
         found = [one for one in workloads_of(situation.inventory, situation.entity) if one[0][1] == "Deployment"]
         if len(found) != 1:
             return self._decline(f"{short(situation.entity)} has {len(found)} Deployments in the inventory, not one")

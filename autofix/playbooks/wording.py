@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from autofix.situation import Situation
+from engine.types import Change
 
 
 def clock(ts_ms: int) -> str:
@@ -45,11 +46,24 @@ def span_text(duration_ms: int) -> str:
     return f"{seconds} s" if seconds < 120 else f"{round(seconds / 60)} min"
 
 
-def relative(ts_ms: int, situation: Situation) -> str:
-    """Return when something happened, seen from the incident's onset."""
-    lead_ms = onset_ms(situation) - ts_ms
-    side = "before" if lead_ms >= 0 else "after"
-    return f"{span_text(abs(lead_ms))} {side} the first sign"
+def first_sign_after(change: Change, situation: Situation, lookback_ms: int, grace_ms: int) -> int | None:
+    """Return when the first sign began that a change may have caused, or None.
+
+    A sign may begin up to `grace_ms` before the change is stamped (its window does) and `lookback_ms` after. The
+    cause's own signs decide; the incident's where it has none. In a long incident a change is judged by what began
+    after it.
+    """
+    signs = situation.anomalies() or list(situation.incident.anomalies)
+    starts = [one.start_ms for one in signs if -grace_ms <= one.start_ms - change.ts_ms <= lookback_ms]
+    return min([at for at in starts if at >= change.ts_ms] or starts, default=None)
+
+
+def relative(change: Change, sign_ms: int) -> str:
+    """Return when a change happened, seen from the first sign that it may have caused."""
+    lead_ms = sign_ms - change.ts_ms
+    if lead_ms >= 0:
+        return f"{span_text(lead_ms)} before the first sign"
+    return f"{span_text(-lead_ms)} after the start of the first sign's window"
 
 
 def onset_ms(situation: Situation) -> int:
@@ -61,3 +75,14 @@ def strongest_signs(situation: Situation, count: int = 2) -> str:
     """Return the cause's strongest evidence lines as one sentence part."""
     lines = [one.text for one in situation.signs()[:count] if one.text]
     return "; ".join(lines) if lines else "no evidence line beyond the ranking itself"
+
+
+def recent_deployment(situation: Situation, recent_ms: int, grace_ms: int = 60_000) -> Change | None:
+    """Return the newest deployment of the cause after which signs began within `recent_ms`, or None.
+
+    Playbooks that add or restart stand aside for it: more of a bad version is no remedy.
+    """
+    for one in situation.changes("deployment"):
+        if one.entity == situation.entity and first_sign_after(one, situation, recent_ms, grace_ms) is not None:
+            return one
+    return None

@@ -343,8 +343,23 @@ def test_scale_out_leaves_what_was_stopped_on_purpose():
     assert "stopped on purpose" in _reason(ScaleOut().propose(situation))
 
 
+def test_a_busy_node_is_not_cordoned_and_neither_is_one_with_an_old_condition():
+    nodes = ((examples.node("node-1"), examples.NODE, EARLY), (examples.node("node-2"), "demo/node/-/node-2", EARLY))
+    busy = situation_of(inventory_of(*nodes), [anomaly(examples.NODE, "cpu_usage", 1, 0.99)], entity=examples.NODE)
+    assert "a busy node still takes pods" in _reason(CordonNode().propose(busy))
+    failing = ((examples.node("node-1", ready=False), examples.NODE, EARLY), nodes[1])
+    quiet = situation_of(inventory_of(*failing), [], entity=examples.NODE)
+    assert "nothing says that node node-1 fails now" in _reason(CordonNode().propose(quiet))
+
+
+def test_more_replicas_of_a_bad_version_are_not_offered():
+    situation = examples.bad_deployment()
+    busy = replace(situation.incident, anomalies=(anomaly(SERVICE, "cpu_usage", 1, 0.99),))
+    assert "more replicas would run the same" in _reason(ScaleOut().propose(replace(situation, incident=busy)))
+
+
 def test_the_last_node_is_not_cordoned():
-    inventory = inventory_of((examples.node("node-1"), examples.NODE, EARLY))
+    inventory = inventory_of((examples.node("node-1", ready=False), examples.NODE, EARLY))
     signs = [anomaly(examples.NODE, "event.NodeNotReady", 1, 1.0)]
     assert "only 0 other nodes" in _reason(CordonNode().propose(situation_of(inventory, signs, entity=examples.NODE)))
 

@@ -8,7 +8,7 @@ import pytest
 
 from autofix import examples
 from autofix.approval import Choice, Decision, Standing, decide, standing
-from autofix.examples import ONSET_MS, SERVICE, config_map, deployment, inventory_of, key_of
+from autofix.examples import GATEWAY, ONSET_MS, SERVICE, config_map, deployment, inventory_of, key_of
 from autofix.patch import canonical, edit
 from autofix.policy import Effect, Permitted, PolicyConfig, Refused
 from autofix.proposer import ProposerConfig
@@ -268,6 +268,9 @@ def test_no_ranking_no_fix_and_a_weak_cause_neither():
     result = proposer.consider(situation.incident, weak, situation.inventory, 1)
     assert result.fixes == ()
     assert result.declined[0].reason == "score 0.10 is below 0.2"
+    runner_up = replace(situation.cause, entity=GATEWAY, score=0.5)
+    result = proposer.consider(situation.incident, Ranking((situation.cause, runner_up)), situation.inventory, 1)
+    assert [one.reason for one in result.declined if one.entity == GATEWAY] == ["score 0.50 is below 0.6"]
 
 
 def test_a_broken_manifest_is_a_reason_not_a_crash():

@@ -160,6 +160,20 @@ def test_a_changed_entity_that_shows_nothing_is_a_candidate_for_its_callers_trou
     assert service("store") in [one.entity for one in first(incident(signs, [change]), chain())]
 
 
+def test_in_a_long_incident_a_change_is_judged_by_what_began_after_it():
+    old = anomaly(service("inventory"), "cpu_usage", 0.9, usual=0.2)
+    new = [anomaly(service(name), "span.p99_ms", 900.0, windows_late=60) for name in ("payments", "orders")]
+    at_ms = ONSET_MS + 60 * WINDOW_MS - 5_000
+    changes = [Change(name, service(name), at_ms, "deployment", f"{name}: new") for name in ("payments", "inventory")]
+    causes = {one.entity: one for one in first(incident([old, *new], changes), chain())}
+    weights = {
+        name: next((line.strength for line in causes[service(name)].evidence if line.kind == "change"), 0.0)
+        for name in ("payments", "inventory")
+    }
+    assert weights["payments"] > 0.9 > weights["inventory"]
+    assert next(iter(causes)) == service("payments")
+
+
 def test_a_change_far_away_in_the_graph_is_no_evidence():
     change = Change("c", service("elsewhere"), ONSET_MS - 10_000, "deployment", "elsewhere: image 1 -> 2")
     case = incident(CASES[0].incident.anomalies, [change])
@@ -244,7 +258,7 @@ def test_numbers_are_written_for_people():
 
 def test_a_change_after_the_first_sign_says_so():
     line = of_change(Change("c", "e", ONSET_MS + 5_000, "config", "x: y 1 -> 2"), 0.5, ONSET_MS)
-    assert "5 s after the first sign" in line.text
+    assert "5 s after the start of the first sign's window" in line.text
 
 
 def test_settings_are_checked():
