@@ -186,9 +186,17 @@ class Http:
     """Where `opsbrain up` listens, for receivers and console."""
 
     host: str = _key(
-        "127.0.0.1", "Address to listen on. There is no login yet: beyond loopback, put a proxy with one in front."
+        "127.0.0.1", "Address to listen on. Beyond loopback `http.token` must be set, and a proxy should speak TLS."
     )
     port: int = _key(8080, "Port to listen on; 0 takes a free one.", lo=0, hi=65_535)
+    token: Secret = _key(
+        Secret(""),
+        "What every request must bear: `Authorization: Bearer TOKEN`, or as the password of a browser's login; empty"
+        " asks for nothing.",
+    )
+    max_body_mb: int = _key(
+        16, "Largest body that receivers take, before and after decompression. Larger ones get 413.", lo=1, hi=256
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -196,6 +204,15 @@ class Store:
     """Where state, incidents and audit are kept."""
 
     folder: Path = _key(Path(".opsbrain"), "Folder of the databases, the journal and the checkpoints; made if missing.")
+    journal_mb: int = _key(
+        256,
+        "How much of each format's input is kept that is in no checkpoint yet; when full, senders get 429.",
+        lo=16,
+        hi=65_536,
+    )
+    checkpoint_s: int = _key(
+        10, "How often `opsbrain up` checkpoints. Longer costs less, and a restart has more to do again.", lo=1, hi=3600
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

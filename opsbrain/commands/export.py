@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -9,6 +10,8 @@ import typer
 
 from opsbrain.commands.options import Config, Set
 from opsbrain.commands.stub import unwired
+from opsbrain.settings import Settings
+from opsbrain.settings_load import load_settings
 
 
 def export(
@@ -16,5 +19,20 @@ def export(
     config: Config = None,
     set_: Set = None,
 ) -> None:
-    """Write what workers or `up` have concluded as a canonical export."""
-    unwired("export")
+    """Write what workers (where a broker is set) or `up` have concluded as a canonical export."""
+    settings = load_settings(config, os.environ, set_ or ())
+    if settings.kafka.bootstrap:
+        _of_workers(settings, out)
+    else:
+        _of_up(settings, out)
+    typer.echo(f"export  {out}")
+
+
+def _of_up(settings: Settings, out: Path) -> None:
+    from opsbrain.concluded import export_store
+
+    export_store(settings.store.folder, out)
+
+
+def _of_workers(settings: Settings, out: Path) -> None:
+    unwired("export from Kafka")

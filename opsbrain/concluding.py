@@ -1,0 +1,92 @@
+"""What becomes of conclusions while `opsbrain up` runs: into the store, into the outbox, and out to the receivers.
+
+Everything here is by identity, so that what a crash makes us say again changes nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Final
+
+from engine.errors import OpsBrainError
+from engine.types import Fix, Incident
+from opsbrain.collect import Collected
+from opsbrain.notify.delivery import Notifier
+from opsbrain.notify.dispatch import Dispatcher
+from opsbrain.notify.outbox import FILE_NAME, Outbox
+from opsbrain.store import Store
+
+ROUND_S: Final = 5.0  # how often retries and repeats are looked for when nothing new came
+
+_log = logging.getLogger(__name__)
+
+
+class Conclusions:
+    """Takes what was collected. Order: 1 the store, 2 the outbox. Belongs to the thread that made it."""
+
+    def __init__(self, store: Store, outbox: Outbox, notifiers: Sequence[Notifier], wake: Callable[[], None]) -> None:
+        self._store = store
+        self._dispatcher = Dispatcher(outbox, notifiers)
+        self._wake = wake
+
+    def __call__(self, collected: Collected, now_ms: int) -> None:
+        """Make everything durable and forget it; wake who delivers when there is something to deliver."""
+        incidents = sorted(collected.incidents.values(), key=lambda one: (one.updated_ms, one.id, one.revision))
+        collected.drain_into(self._store)  # 1
+        new = sum(self._dispatcher.notify(one, self._fixes_of(one), now_ms) for one in incidents)  # 2
+        if new:
+            self._wake()
+
+    def _fixes_of(self, incident: Incident) -> list[Fix]:
+        return [fix for fix in self._store.fixes(incident.id) if fix.revision <= incident.revision]
+
+
+class Deliverer:
+    """Sends what is due, in a thread of its own: a receiver that is slow or dead holds up nobody."""
+
+    def __init__(
+        self, folder: Path, notifiers: Sequence[Notifier], give_up_after_ms: int, clock: Callable[[], int]
+    ) -> None:
+        self._path = folder / FILE_NAME
+        self._notifiers = notifiers
+        self._give_up_after_ms = give_up_after_ms
+        self._clock = clock
+        self._woken = threading.Event()
+        self._stopping = False
+        self._thread = threading.Thread(target=self._run, name="deliverer", daemon=True)
+
+    def start(self) -> None:
+        """Begin to deliver, what was left over first."""
+        self._thread.start()
+
+    def wake(self) -> None:
+        """Say that something new is due."""
+        self._woken.set()
+
+    def stop(self, within_s: float) -> None:
+        """End after the request on its way; one that takes longer than `within_s` is left, and sent again next time."""
+        self._stopping = True
+        self._woken.set()
+        self._thread.join(within_s)
+
+    def _run(self) -> None:
+        outbox = Outbox(self._path, self._give_up_after_ms)
+        dispatcher = Dispatcher(outbox, self._notifiers)
+        while not self._stopping:
+            self._woken.clear()
+            self._round(dispatcher)
+            self._woken.wait(ROUND_S)
+        outbox.close()
+
+    def _round(self, dispatcher: Dispatcher) -> None:
+        now_ms = self._clock()
+        try:
+            dispatcher.refresh(now_ms)
+            for entry in dispatcher.run_due(now_ms):
+                if entry.state != "delivered":
+                    _log.warning("notification %s to %s: %s", entry.state, entry.delivery.notifier, entry.last)
+        except OpsBrainError as error:
+            _log.warning("notifications wait: %s", error)
