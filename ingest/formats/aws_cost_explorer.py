@@ -109,7 +109,7 @@ class AwsCostExplorer:
             period = result.TimePeriod
             groups = result.Groups or ([_Group(["total"], result.Total)] if result.Total else [])
             for group in groups:
-                account = ",".join(group.Keys)
+                account = "+".join(group.Keys)
                 amount = _amount(group.Metrics)
                 yield _Row(at, account, period.Start, period.End, known_at, amount, result.Estimated)
 
