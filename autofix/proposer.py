@@ -45,7 +45,7 @@ class ProposerConfig:
 
     def __post_init__(self) -> None:
         if self.max_causes < 1 or self.expires_after_ms < 1 or min(self.min_score, self.min_share) < 0:
-            raise ConfigError("autofix: max_causes and expires_after_ms must be positive, min_score and min_share not less")
+            raise ConfigError("autofix: max_causes and expires_after_ms must be positive, scores and shares at least 0")
         for name in self.playbooks:
             playbook(name)
 
