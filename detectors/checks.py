@@ -31,11 +31,12 @@ class CheckFailed(AssertionError):
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """A shard of healthy services, the same for the same seed: levels with noise, counts, money with a quiet weekend."""
+    """A shard of healthy services, the same for the same seed: noisy levels, counts, money with quiet weekends."""
 
     resolution_ms: int = 60_000
     entities: tuple[str, ...] = tuple(f"{SCOPE}/service/shop/s{number}" for number in range(6))
     seed: int = 11
+    constant: bool = False  # nothing ever moves
 
     INDICATORS = (
         ("cpu", "gauge"),
@@ -53,6 +54,8 @@ class World:
         return {one: self._value(one, window) for one in self.series()}
 
     def _value(self, one: Series, window: int) -> float:
+        if self.constant:
+            return 100.0
         random = np.random.default_rng([self.seed, window, *one.entity.encode(), *one.indicator.encode()])
         noise = float(random.standard_normal())
         if one.form == "count":
@@ -84,7 +87,7 @@ def world_of(config: DetectorConfig) -> World:
 
 def fit_of(config: DetectorConfig, world: World, windows: int = _WARM, seed: int = _SEED) -> Fit | None:
     """Return what the detector's fitter makes of the world's first windows, or None if it has no fitter."""
-    return _fit_once(config, world, windows, seed)
+    return _fit_once(config, world, windows, seed)  # type: ignore[arg-type]  # frozen configurations are hashable
 
 
 @lru_cache(maxsize=32)
@@ -132,10 +135,7 @@ class Run:
 
     def go(self, windows: int) -> list[dict[Series, tuple[float, ...]]]:
         """Score and learn so many windows; return each window's scores by series."""
-        seen = []
-        for _ in range(windows):
-            seen.append(self.step(self.tick()))
-        return seen
+        return [self.step(self.tick()) for _ in range(windows)]
 
     def step(self, tick: Tick) -> dict[Series, tuple[float, ...]]:
         """Score and learn one tick, and move on."""
@@ -235,7 +235,7 @@ def snapshot_is_a_copy(config: DetectorConfig) -> None:
 
 
 def seed_decides_everything(config: DetectorConfig) -> None:
-    """The same seed gives the same fit, scores and state to the byte, whatever numpy's global generator was left at."""
+    """The same seed gives the same fit, scores and state to the byte, whatever numpy's global one holds."""
     ends = []
     for noise in (1, 2):
         np.random.seed(noise)  # noqa: NPY002 - the point: nothing may read it
@@ -263,7 +263,7 @@ def state_is_bounded(config: DetectorConfig) -> None:
 
 
 def unready_is_not_zero(config: DetectorConfig) -> None:
-    """Before anything is known scores are NaN; probabilities are in (0, 1]; and in the end there is something to say."""
+    """Before anything is known scores are NaN, probabilities are in (0, 1], and in the end there is much to say."""
     run = begin(config)
     scores = run.detector.score(run.tick())
     _expect(bool(np.isnan(scores.raw).all()), "the first window ever has a raw score; not ready is NaN")
@@ -322,11 +322,11 @@ def new_and_vanished_series_are_harmless(config: DetectorConfig) -> None:
 
 def a_hair_is_not_a_spike(config: DetectorConfig) -> None:
     """A series that never moved is ordinary while it rests, and not strange when it moves by a thousandth."""
-    run = _constant_run(config)
-    resting = run.step(run.tick(_constant(run.world)))
+    run = ready(config, replace(world_of(config), constant=True))
+    resting = run.step(run.tick())
     _expect_ordinary(resting, 0.01, "a constant series is strange for staying constant")
-    moved = {one: value * 1.001 for one, value in _constant(run.world).items()}
-    stirring = by_series(tick := run.tick(moved), run.detector.score(tick))
+    tick = run.tick({one: 1.001 * value for one, value in run.world.values(run.window).items()})
+    stirring = by_series(tick, run.detector.score(tick))
     _expect_ordinary(stirring, 0.001, "a constant series is strange for moving by a thousandth")
 
 
@@ -349,7 +349,7 @@ ALL_CHECKS: Final[tuple[Check, ...]] = (
 
 
 def check_all(config: DetectorConfig, opted_out: Mapping[str, str] | None = None) -> None:
-    """Run every check but those opted out of, by name and with a reason; raise CheckFailed at the first that fails."""
+    """Run every check but those opted out of, by name and with a reason; raise CheckFailed at the first failure."""
     out = dict(opted_out or {})
     names = {check.__name__ for check in ALL_CHECKS}
     for name, reason in sorted(out.items()):
@@ -407,18 +407,6 @@ def _spiked(one: Series, value: float, sign: int) -> float:
     if one.form in ("duration", "money"):
         return value * float(np.exp(sign * 1.5))
     return value + sign * 75.0
-
-
-def _constant(world: World) -> dict[Series, float]:
-    return {one: 100.0 for one in world.series()}
-
-
-def _constant_run(config: DetectorConfig) -> Run:
-    run = ready(config)
-    settled = run.window + 120
-    while run.window < settled:
-        run.step(run.tick(_constant(run.world)))
-    return run
 
 
 def _expect_ordinary(rows: Mapping[Series, tuple[float, ...]], at_least: float, promise: str) -> None:

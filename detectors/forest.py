@@ -1,7 +1,7 @@
 """Isolation forest: is an entity's combination of indicators strange for entities of its kind?
 
-Finds what no single series shows: load without latency, errors without load. Blind to the order of windows, and to how
-far beyond everything seen a value lies. Needs a fit (`models.forest`) before it says anything.
+Finds what no single series shows: load without latency, errors without load. Blind to the order of windows.
+Needs a fit (`models.forest`) before it says anything.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from engine.errors import ConfigError, StateMismatch
 from engine.ports import Fitter
 from engine.types import Fit, Floats, Ints, Scores, Series, SeriesIndex, State, Tick
 from models import scales
-from models.forest import ForestFitter, clean, tail_of, walk
+from models.forest import ForestFitter, clean, isolation, tail_of
 
 VERSION: Final = 1
 _BAND: Final = 3.0  # deviations; a forest has no band of its own
@@ -198,7 +198,7 @@ class ForestDetector:
             worst = np.nanargmax(np.abs(rows[known]), axis=1)
             place = np.full(rows.shape, -1, dtype=np.int64)
             place[row, layout.column[tick.series[at]]] = at
-            raw = walk(forest["trees"], clean(rows[known]))
+            raw = isolation(forest, clean(rows[known]))
             score = score_of(tail_of(forest["quantiles"], forest["excess"], raw))
             yield entities[known], raw, score, place[known, worst]
 

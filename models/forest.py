@@ -3,6 +3,9 @@
 Liu, Ting & Zhou, 2008, ICDM, "Isolation forest": what is strange is separated by few random cuts, so its paths are
 short; the score is 2^(-mean path / c(n)), eq. 2. A class is every entity of one kind; its features are the indicators
 that most of them have, each normalised by its series' usual level and spread: entities of any size share a forest.
+
+Where we depart: a forest cannot tell how far beyond all it was trained on a value lies (its last cut is the same for 4
+and for 40 deviations), so a row beyond the range of training is moved towards 1 by its distance from that range.
 """
 
 from __future__ import annotations
@@ -20,9 +23,13 @@ from models.panel import Panel, normal, panel
 
 VERSION: Final = 1
 LARGEST_DEVIATION: Final = 20.0
-"""Deviations beyond are cut: they are as strange as can be, and float32 has no room for infinities."""
+"""Deviations beyond are cut: they are as strange as can be, and sums stay finite."""
 
 _MOST_FEATURES: Final = 64
+_SLACK: Final = (
+    1.0  # deviations beyond the training range that are still nothing: extremes of more rows lie further out
+)
+_FAR: Final = 5.0  # deviations beyond it that close two thirds of the way to 1
 _CALIBRATION_ROWS: Final = 20_000
 _QUANTILES: Final = np.concatenate([np.linspace(0.0, 0.95, 39), [0.96, 0.97, 0.98]])
 # Indicators that exist once a template or an operation: they come and go, and there are thousands.
@@ -78,17 +85,25 @@ class ForestFitter:
             return None
         trees = _grow(rows, self.trees, self.sample, seed)
         stride = -(-len(rows) // _CALIBRATION_ROWS)
-        scores = walk(trees, rows[::stride])
+        forest = {"trees": trees, "lowest": rows.min(axis=0), "highest": rows.max(axis=0)}
+        scores = isolation(forest, rows[::stride])
         threshold = float(np.quantile(scores, _QUANTILES[-1]))
         beyond = scores[scores > threshold] - threshold
-        return {
+        return forest | {
             "kind": kind,
             "features": features,
-            "trees": trees,
             "quantiles": np.quantile(scores, _QUANTILES),
             # at least a little: scores of a calm history must not make the first small surprise infinitely strange
             "excess": max(float(beyond.mean()) if beyond.size else 0.0, 0.01),
         }
+
+
+def isolation(forest: State, rows: Floats) -> Floats:
+    """Return how isolated each row is, (N,), in (0, 1): the forest's score, and the distance beyond what it knows."""
+    outside = np.maximum(forest["lowest"] - rows, rows - forest["highest"]) - _SLACK
+    distance = np.maximum(outside, 0.0).max(axis=1)
+    isolated: Floats = 1.0 - (1.0 - walk(forest["trees"], rows)) * np.exp(-distance / _FAR)
+    return isolated
 
 
 def walk(trees: State, rows: Floats) -> Floats:

@@ -2,7 +2,8 @@
 
 Hochreiter & Schmidhuber, 1997, Neural Computation 9, "Long short-term memory", forget gates added; one network over all
 series of a scope, each normalised by its usual level and spread ("global" forecasting: Montero-Manso & Hyndman, 2021,
-Int. J. Forecasting 37). The network predicts the change from the last value, so an untrained one says "no change".
+Int. J. Forecasting 37). A stretch is seen from its own median: what the network learns is rhythm,
+not level, and an untrained one says "as usual lately".
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import numpy as np
 import polars as pl
 
 from engine.errors import ConfigError, DataError
-from engine.types import Floats, History, State
+from engine.types import Bools, Floats, History, State
 from models.panel import Panel, normal, panel
 
 VERSION: Final = 1
@@ -101,7 +102,7 @@ def forecast(weights: State, inputs: Floats) -> Floats:
     `inputs` is (N, lookback) in usual deviations, oldest first; gaps carry the last value on. Sums run over columns one
     at a time, in fixed order: a matrix product may round a row differently depending on the rows beside it.
     """
-    x, known = _filled(inputs)
+    x, middle, known = _seen_from_middle(inputs)
     hidden = weights["recurrent"].shape[0]
     h, c = np.zeros((len(x), hidden)), np.zeros((len(x), hidden))
     for at in range(x.shape[1]):
@@ -114,7 +115,7 @@ def forecast(weights: State, inputs: Floats) -> Floats:
     change = np.full(len(x), float(weights["output_bias"][0]))
     for unit in range(hidden):
         change += h[:, unit] * weights["output"][unit]
-    return np.where(known, x[:, -1] + change, np.nan)
+    return np.where(known, middle + change, np.nan)
 
 
 def _sigmoid(x: Floats) -> Floats:
@@ -122,16 +123,19 @@ def _sigmoid(x: Floats) -> Floats:
     return half
 
 
-def _filled(inputs: Floats) -> tuple[Floats, np.ndarray[Any, np.dtype[np.bool_]]]:
+def _seen_from_middle(inputs: Floats) -> tuple[Floats, Floats, Bools]:
+    """Return (N, lookback) inputs less their median, cut and without gaps; the median; and who has enough of them."""
     known = np.isfinite(inputs)
-    at = np.where(known, np.arange(inputs.shape[1]), -1)
-    last = np.maximum.accumulate(at, axis=1)
-    carried = np.take_along_axis(inputs, np.maximum(last, 0), axis=1)
+    enough = 2 * known.sum(axis=1) >= inputs.shape[1]
+    middle = np.zeros(len(inputs))
+    middle[enough] = np.nanmedian(inputs[enough], axis=1)
+    last = np.maximum.accumulate(np.where(known, np.arange(inputs.shape[1]), -1), axis=1)
+    carried = np.take_along_axis(inputs, np.maximum(last, 0), axis=1) - middle[:, None]
     filled = np.where(last >= 0, carried, 0.0)
-    return np.clip(filled, -LARGEST_DEVIATION, LARGEST_DEVIATION), 2 * known.sum(axis=1) >= inputs.shape[1]
+    return np.clip(filled, -LARGEST_DEVIATION, LARGEST_DEVIATION), middle, enough
 
 
-def _usable(deviations: Floats, lookback: int) -> np.ndarray[Any, np.dtype[np.bool_]]:
+def _usable(deviations: Floats, lookback: int) -> Bools:
     """Return (S, W): is there a number in this window and in most of the `lookback` before it?"""
     known = np.isfinite(deviations)
     total = np.concatenate([np.zeros((len(known), 1), dtype=np.int64), np.cumsum(known, axis=1)], axis=1)
@@ -144,8 +148,8 @@ def _usable(deviations: Floats, lookback: int) -> np.ndarray[Any, np.dtype[np.bo
 
 def _samples(deviations: Floats, row: Any, end: Any, lookback: int) -> tuple[Floats, Floats]:
     inputs = deviations[row[:, None], end[:, None] + np.arange(-lookback, 0)]
-    filled, _ = _filled(inputs)
-    return filled, np.clip(deviations[row, end], -LARGEST_DEVIATION, LARGEST_DEVIATION)
+    x, middle, _ = _seen_from_middle(inputs)
+    return x, np.clip(deviations[row, end] - middle, -LARGEST_DEVIATION, LARGEST_DEVIATION)
 
 
 def _first_weights(random: np.random.Generator, hidden: int) -> State:
@@ -193,4 +197,4 @@ def _torch_forecast(torch: Any, weights: dict[str, Any], x: Any) -> Any:
         i, f, o = gates[:, : 3 * hidden].sigmoid().split(hidden, dim=1)
         c = f * c + i * gates[:, 3 * hidden :].tanh()
         h = o * c.tanh()
-    return x[:, -1] + h @ weights["output"] + weights["output_bias"]
+    return h @ weights["output"] + weights["output_bias"]

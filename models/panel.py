@@ -11,6 +11,7 @@ from engine.types import Floats, History, Series
 from models import scales
 
 _NORMAL_PER_MEDIAN = 1.4826  # standard deviation over median absolute deviation, for a normal
+_NORMAL_NINE_TENTHS = 3.29  # width of a normal's middle nine tenths, in standard deviations
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +49,15 @@ def panel(history: History, keep: pl.Expr, min_windows: int) -> Panel:
 
 
 def normal(panel: Panel) -> tuple[Floats, Floats]:
-    """Return each series' median and believed robust deviation, (S,) and (S,), on its form's scale."""
+    """Return each series' median and believed robust deviation, (S,) and (S,), on its form's scale.
+
+    The deviation is the larger of two that agree for a normal: the median absolute one, and that of the middle nine
+    tenths, so that a pulse every tenth window is part of what is usual.
+    """
     if not panel.series:
         return np.empty(0), np.empty(0)
     centre = np.nanmedian(panel.scaled, axis=1)
-    spread = _NORMAL_PER_MEDIAN * np.nanmedian(np.abs(panel.scaled - centre[:, None]), axis=1)
+    middle = _NORMAL_PER_MEDIAN * np.nanmedian(np.abs(panel.scaled - centre[:, None]), axis=1)
+    low, high = np.nanquantile(panel.scaled, [0.05, 0.95], axis=1)
+    spread = np.maximum(middle, (high - low) / _NORMAL_NINE_TENTHS)
     return centre, np.maximum(spread, scales.floor(centre, panel.forms))

@@ -8,6 +8,7 @@ band comes from the fit's own residuals (their robust deviation), not from sampl
 from __future__ import annotations
 
 import logging
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -115,7 +116,8 @@ def _forecast(prophet: Any, data: Panel, at: int, horizon: int, seed: int) -> tu
 
 
 def _times(pd: Any, data: Panel, windows: Any) -> Any:
-    return pd.to_datetime(data.start_ms + windows * data.resolution_ms, unit="ms")
+    # Nanoseconds, because Prophet counts in them without asking: milliseconds would silently bend its seasons.
+    return pd.to_datetime(data.start_ms + windows * data.resolution_ms, unit="ms").astype("datetime64[ns]")
 
 
 def _one_line(problem: Exception) -> str:
@@ -131,7 +133,9 @@ def _silenced() -> Iterator[None]:
         logger.setLevel(logging.CRITICAL)
         logger.disabled = True
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
     finally:
         for logger, (level, disabled) in zip(loggers, before, strict=True):
             logger.setLevel(level)
