@@ -11,7 +11,8 @@ import typer
 
 from engine.errors import ConfigError, OpsBrainError
 from opsbrain import __version__
-from opsbrain.commands import demo, export, replay, up, worker
+from opsbrain.commands import bench, demo, detect, doctor, export, fixes, incidents, rank, replay, templates, up, worker
+from opsbrain.output import printable
 
 app = typer.Typer(
     name="opsbrain",
@@ -25,6 +26,13 @@ app.command()(replay.replay)
 app.command()(up.up)
 app.command()(worker.worker)
 app.command()(export.export)
+app.command()(detect.detect)
+app.command()(templates.templates)
+app.command()(rank.rank)
+app.add_typer(incidents.app)
+app.add_typer(fixes.app)
+app.command()(doctor.doctor)
+app.command()(bench.bench)
 
 
 def _print_version(wanted: bool) -> None:
@@ -63,5 +71,5 @@ def main(args: Sequence[str] | None = None) -> int:
 
 
 def _fail(text: str, status: int) -> int:
-    sys.stderr.write(f"opsbrain: {' '.join(text.split())}\n")
+    sys.stderr.write(f"opsbrain: {printable(text)}\n")
     return status

@@ -17,4 +17,4 @@ Set = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Override one setting; may be repeated."),
 ]
-Json = Annotated[bool, typer.Option("--json", help="Write JSON instead of a table.")]
+Json = Annotated[bool, typer.Option("--json", help="Write JSON instead of text.")]

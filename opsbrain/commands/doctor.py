@@ -1,0 +1,63 @@
+"""`opsbrain doctor`: are the settings, the machine and the broker as they should be?"""
+
+from __future__ import annotations
+
+import os
+from typing import Annotated
+
+import typer
+
+from opsbrain.commands.options import Config, Json, Set
+from opsbrain.output import print_json, print_table
+from opsbrain.settings import Settings
+from opsbrain.settings_load import load_settings
+
+
+def doctor(
+    explain_entity: Annotated[
+        str | None,
+        typer.Option(
+            "--explain-entity", metavar="LABELS", help="Say which entity key=value,key=value are, and by which rule."
+        ),
+    ] = None,
+    json: Json = False,
+    config: Config = None,
+    set_: Set = None,
+) -> None:
+    """Check settings, detectors, receivers, folders and the broker; exit status 1 if one fails."""
+    settings = load_settings(config, os.environ, set_ or ())
+    if explain_entity is not None:
+        _explain(settings, explain_entity, json)
+        return
+    from opsbrain.checkup import check_up
+
+    findings = check_up(settings)
+    if json:
+        print_json({"findings": findings})
+    else:
+        print_table(("check", "outcome", "what"), [(one.name, one.outcome, one.text) for one in findings])
+    if any(one.outcome == "failed" for one in findings):
+        raise typer.Exit(1)
+
+
+def _explain(settings: Settings, text: str, json: bool) -> None:
+    from ingest.identity import Identity
+
+    identity = settings.identity
+    names = Identity(identity.scope, identity.default_namespace, identity.overrides)
+    entity, rule = names.explain(_labels(text))
+    if json:
+        print_json({"entity": entity, "rule": rule})
+    else:
+        typer.echo(f"{entity}\nby: {rule}")
+
+
+def _labels(text: str) -> dict[str, str]:
+    """Return `key=value,key=value` (braces and quotes as in PromQL are fine) as a dict."""
+    labels: dict[str, str] = {}
+    for part in filter(None, (one.strip() for one in text.strip().strip("{}").split(","))):
+        name, equals, value = part.partition("=")
+        if not equals or not name.strip():
+            raise typer.BadParameter(f"{part!r} is not key=value", param_hint="--explain-entity")
+        labels[name.strip()] = value.strip().strip("\"'")
+    return labels

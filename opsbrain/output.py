@@ -1,0 +1,51 @@
+"""What commands print: JSON for scripts, tables for people, never a control character from telemetry."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import msgspec
+import typer
+
+
+def printable(text: str) -> str:
+    """Return `text` on one line without control characters: log text must not steer a terminal.
+
+    >>> printable("a\\x1b[31mb\\nc")
+    'a [31mb c'
+    """
+    shown = "".join(" " if unicodedata.category(one) in ("Cc", "Cf", "Zl", "Zp") else one for one in text)
+    return " ".join(shown.split())
+
+
+def print_json(value: Any) -> None:
+    """Print a value as JSON; NaN as null."""
+    typer.echo(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
+
+
+def print_table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print aligned columns; the last one is as long as it needs to be."""
+    cells = [list(headers), *[[printable(cell) for cell in row] for row in rows]]
+    widths = [max(len(row[column]) for row in cells) for column in range(len(headers) - 1)]
+    for row in cells:
+        typer.echo(
+            "  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[-1]]).rstrip()
+        )
+
+
+@contextmanager
+def progress(what: str, total: int) -> Iterator[Any]:
+    """Give a callback that takes how much of `total` is done: a bar on a terminal, nothing in a pipe."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield lambda done: None
+        return
+    with Progress(console=console, transient=True) as bar:
+        task = bar.add_task(what, total=total)
+        yield lambda done: bar.update(task, completed=done)
