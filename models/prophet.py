@@ -96,7 +96,8 @@ def _forecast(prophet: Any, data: Panel, at: int, horizon: int, seed: int) -> tu
 
     known = np.flatnonzero(np.isfinite(data.scaled[at]))
     windows = data.scaled.shape[1]
-    days = (known[-1] - known[0]) * data.resolution_ms / _DAY_MS
+    # Plain Python numbers: Prophet takes numpy's True for the number 1, a season of a single wave.
+    days = int(known[-1] - known[0]) * data.resolution_ms / _DAY_MS
     frame = pd.DataFrame({"ds": _times(pd, data, known), "y": data.scaled[at, known]})
     with _silenced():
         model = prophet(
@@ -116,8 +117,7 @@ def _forecast(prophet: Any, data: Panel, at: int, horizon: int, seed: int) -> tu
 
 
 def _times(pd: Any, data: Panel, windows: Any) -> Any:
-    # Nanoseconds, because Prophet counts in them without asking: milliseconds would silently bend its seasons.
-    return pd.to_datetime(data.start_ms + windows * data.resolution_ms, unit="ms").astype("datetime64[ns]")
+    return pd.to_datetime(data.start_ms + windows * data.resolution_ms, unit="ms")
 
 
 def _one_line(problem: Exception) -> str:
