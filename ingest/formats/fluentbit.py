@@ -26,7 +26,7 @@ from ingest.times import OUTSIDE, Stamp, stamps_ms
 
 _MAX_CACHED: Final = 100_000  # distinct senders; about 1 KiB each
 _NOTHING: Final = msgspec.Raw(b"")
-_LEVELS: Final = ("level", "severity", "loglevel", "log_level", "lvl", "levelname", "severity_text")
+_NUMBERED: Final = (10, 20, 30, 40, 50, 60)  # levels of pino and bunyan
 
 
 class _Record(msgspec.Struct, gc=False):
@@ -150,13 +150,12 @@ def _text(record: _Record) -> str | None:
 
 
 def _level(record: _Record) -> str | None:
-    for key in _LEVELS:
-        value = getattr(record, key)
-        if isinstance(value, str):
-            return value
-        if isinstance(value, int | float) and value in (10, 20, 30, 40, 50, 60):
-            return str(int(value))
-    return None
+    value = record.level or record.severity or record.loglevel or record.log_level
+    if value is None:
+        value = record.lvl or record.levelname or record.severity_text
+    if value is None or isinstance(value, str):
+        return value
+    return str(int(value)) if isinstance(value, int | float) and value in _NUMBERED else None
 
 
 _DECODER: Final = msgspec.json.Decoder(_Record)

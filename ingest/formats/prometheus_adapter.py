@@ -30,7 +30,7 @@ _MAX_CACHED: Final = 500_000  # distinct label sets; about 300 bytes each
 
 class _Sample(msgspec.Struct, gc=False):
     timestamp: str
-    value: str
+    value: str | float | int
     labels: msgspec.Raw
     name: str = ""
 
@@ -76,7 +76,7 @@ class PrometheusAdapter:
         samples, at = refused.decoded(_DECODER.decode)
         frame = pl.DataFrame({"at": pl.Series(at, dtype=pl.Int64), **self._measured(samples)}).with_columns(
             ts_ms=rfc3339_ms(pl.Series([sample.timestamp for sample in samples], dtype=pl.String)),
-            value=pl.Series([sample.value for sample in samples], dtype=pl.String).cast(pl.Float64, strict=False),
+            value=_numbers([sample.value for sample in samples]),
         )
         frame = refused.where(frame, pl.col("entity") == "", "labels name no metric or are not text")
         frame = refused.where(frame, pl.col("ts_ms").is_null(), OUTSIDE)
@@ -123,6 +123,12 @@ class PrometheusAdapter:
         name = labels["__name__"]
         form = "counter" if name.endswith(COUNTER_SUFFIXES) else "gauge"
         return _Measured(self.identity.of_labels(labels), indicator_of(name, labels), instance_of(labels), form)
+
+
+def _numbers(values: Sequence[str | float]) -> pl.Series:
+    """Return numbers written as text, or (not by the adapter itself) as numbers; null where they are none."""
+    texts = [value if type(value) is str else str(value) for value in values]
+    return pl.Series(texts, dtype=pl.String).cast(pl.Float64, strict=False)
 
 
 def indicator_of(name: str, labels: Mapping[str, str]) -> str:

@@ -28,7 +28,7 @@ _MAX_CACHED: Final = 100_000  # distinct resources; about 500 bytes each
 _NO_PARENT: Final = (None, "", "0000000000000000")
 
 
-_CLIENT: Final = ("client", "SPAN_KIND_CLIENT", 3)
+_CLIENT: Final[tuple[Any, ...]] = ("client", "SPAN_KIND_CLIENT", 3)
 
 CLIENT_PREFIX: Final = "client "
 """Begins the operation of a client's span: what a service does, and what it waits for, are measured apart."""
@@ -42,7 +42,7 @@ class _Span(msgspec.Struct, gc=False):
     end_time_unix_nano: int | str
     resource: msgspec.Raw
     parent_span_id: str | None = None
-    kind: str | int | None = None
+    kind: Any = None
     status: str | None = None
 
 
