@@ -15,12 +15,13 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.types import Floats, Series
+from engine.types import Bools, Floats, Series
 
 FORMS: Final = ("gauge", "rate", "count", "ratio", "duration", "money")
 """Forms by code; an unknown form is read as a gauge."""
 
 COUNT: Final = FORMS.index("count")
+GAUGE: Final = FORMS.index("gauge")
 _LOGARITHMIC: Final = np.array([form in ("rate", "duration", "money") for form in FORMS])
 
 # The smallest standard deviation that is believed, on the form's own scale. A level that never moved has spread zero,
@@ -61,7 +62,23 @@ def backward(scaled: Floats, forms: Codes) -> Floats:
     return values
 
 
-def floor(level: Floats, forms: Codes) -> Floats:
-    """Return the smallest believable spread around `level` (both scaled), (N,), above 0."""
+def floor(level: Floats, forms: Codes, whole: Bools) -> Floats:
+    """Return the smallest believable spread around `level` (both scaled), (N,), above 0.
+
+    `whole` marks gauges that have only ever shown whole numbers of things (threads, connections, waiting requests): how
+    many there are varies by chance as a Poisson count does, however long it has been the same.
+    """
     smallest: Floats = np.maximum(_ABSOLUTE[forms], _RELATIVE[forms] * np.abs(level))
-    return smallest
+    things = whole & (forms == GAUGE)
+    return np.where(things, np.maximum(smallest, np.sqrt(np.maximum(level, 0.0) + 0.375)), smallest)
+
+
+def looks_whole(values: Floats) -> Bools:
+    """Return whether each value can be a number of things, or the mean of up to six (or 10, 12, 15 ...) of them, (N,).
+
+    True too where there is no value: nothing speaks against it.
+    """
+    sixtieths = values * 60.0
+    near = np.abs(sixtieths - np.round(sixtieths)) <= 1e-6 * np.maximum(1.0, np.abs(values))
+    whole: Bools = (near & (values >= 0)) | ~np.isfinite(values)
+    return whole
