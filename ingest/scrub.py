@@ -47,6 +47,11 @@ _RULES: Final[tuple[Rule, ...]] = (
     ),
     ("provider key", r"\b(?:AKIA|ASIA|AROA|AIDA|AGPA|ANPA)[A-Z0-9]{16}\b", MARK),
     ("provider key", r"\b(?:gh[pousr]_[A-Za-z0-9]{30,}|xox[abprs]-[A-Za-z0-9\-]{10,}|AIza[0-9A-Za-z_\-]{35})", MARK),
+    (
+        "provider key",
+        r"\b(?:sk|rk)[_\-](?:live|test|proj|ant)[_\-][A-Za-z0-9_\-]{16,}|\bglpat-[A-Za-z0-9_\-]{16,}",
+        MARK,
+    ),
     ("url", r"(://)[^\s/:@<]*:[^\s/@<]+@", "${1}" + MARK + "@"),
     ("email", r"[A-Za-z0-9._%+\-]+@(?:[A-Za-z0-9\-]+\.)+[A-Za-z]{2,}\b", MARK),
     (
@@ -54,6 +59,7 @@ _RULES: Final[tuple[Rule, ...]] = (
         rf"""(?i)\b([\w.\-]*{_SECRET_KEY})(\\?["']?\s*[:=]\s*){_VALUE}""",
         "${1}${2}" + MARK,
     ),
+    ("password", rf"""(?i)(^|\s)(--?[\w\-]*{_SECRET_KEY})( +)[^\s\-<][^\s"'<]*""", "${1}${2}${3}" + MARK),
 )
 
 _CREDENTIALS: Final = tuple(rule for rule in _RULES if rule[0] != "email")
@@ -65,7 +71,7 @@ _CARD_ALONE: Final = re.compile(rf"(?<![\w\-.])(?:{_CARD})(?![\w\-.])")
 _PREFILTER: Final = (
     r"(?i:passw|passphrase|pwd|secret|token|api[_\-]?key|access[_\-]?key|private[_\- ]?key|credential)"
     r"|(?i:bearer |basic |authorization|cookie)"
-    r"|eyJ[A-Za-z0-9]|A(?:KIA|SIA|ROA|IDA|GPA|NPA)[A-Z0-9]|gh[pousr]_|xox[abprs]-|AIza|@[A-Za-z0-9\-]+\.|://[^\s/:@]*:[^\s/@]+@"
+    r"|eyJ[A-Za-z0-9]|A(?:KIA|SIA|ROA|IDA|GPA|NPA)[A-Z0-9]|gh[pousr]_|xox[abprs]-|AIza|glpat-|[sr]k[_\-][lpta]|@[A-Za-z0-9\-]+\.|://[^\s/:@]*:[^\s/@]+@"
     rf"|{_CARD}"
 )
 _PREFILTER_PY: Final = re.compile(_PREFILTER)
