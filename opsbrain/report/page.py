@@ -9,7 +9,7 @@ from typing import Final
 
 import jinja2
 
-from engine.types import Anomaly, Cause, Evidence, Fix, Incident, Outcome, Phase, Severity
+from engine.types import Anomaly, Cause, Change, Evidence, Fix, Incident, Outcome, Phase, Severity
 from opsbrain.report import words
 from opsbrain.report.actions import Script, script
 from opsbrain.report.overview import overview, span
@@ -99,7 +99,20 @@ def _template() -> jinja2.Template:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    names = ("clock", "day", "duration", "lead", "number", "amount", "short", "home", "direction", "plural", "checks")
+    names = (
+        "clock",
+        "day",
+        "duration",
+        "lead",
+        "number",
+        "amount",
+        "short",
+        "home",
+        "direction",
+        "plural",
+        "checks",
+        "expected",
+    )
     environment.filters |= {name: getattr(words, name) for name in names}
     return environment.get_template("page.html.j2")
 
@@ -117,15 +130,26 @@ def _incident(view: ReportView, incident: Incident) -> IncidentShown:
         causes=tuple(_cause(view, incident, cause, marks) for cause in incident.ranking.causes),
         symptoms=tuple(_symptoms(view, incident, marks)),
         moments=tuple(_moments(incident, fixes)),
-        fixes=tuple(_fix(view, one) for one in sorted(fixes, key=_promise)),
+        fixes=tuple(_fix(view, incident, one) for one in sorted(fixes, key=lambda one: _promise(one, incident))),
         told=tuple(one for one in view.notifications if one.incident_id == incident.id),
     )
 
 
-def _promise(fix: Fix) -> tuple[int, str]:
-    """Order fixes: those that passed more checks first, failed ones last."""
-    failed = fix.outcome is Outcome.FAILED
-    return (100 * failed - sum(one.outcome is Outcome.PASSED for one in fix.verdicts), fix.id)
+def _what_changed(change: Change) -> str:
+    name = words.short(change.entity)
+    return change.summary if change.summary.startswith(name) else f"{name}: {change.summary}"
+
+
+def _promise(fix: Fix, incident: Incident) -> tuple[bool, bool, int, int, str]:
+    """Order fixes: valid before expired, then not failed, for likelier causes, and by checks passed."""
+    causes = [one.entity for one in incident.ranking.causes]
+    place = causes.index(fix.entity) if fix.entity in causes else len(causes)
+    passed = sum(one.outcome is Outcome.PASSED for one in fix.verdicts)
+    return (_expired(fix, incident), fix.outcome is Outcome.FAILED, place, -passed, fix.id)
+
+
+def _expired(fix: Fix, incident: Incident) -> bool:
+    return fix.expires_ms <= incident.updated_ms
 
 
 def _cause(view: ReportView, incident: Incident, cause: Cause, marks: Sequence[Mark]) -> CauseShown:
@@ -168,12 +192,15 @@ def _marks(incident: Incident) -> list[Mark]:
 
 def _moments(incident: Incident, fixes: Sequence[Fix]) -> list[Moment]:
     moments = [Moment(one.at_ms, one.what, one.reason) for one in incident.transitions]
-    moments += [Moment(one.ts_ms, "change", f"{words.short(one.entity)}: {one.summary}") for one in incident.changes]
+    moments += [Moment(one.ts_ms, "change", _what_changed(one)) for one in incident.changes]
     if incident.anomalies:
         first = min(incident.anomalies, key=lambda one: (one.start_ms, one.tail_p, one.entity, one.indicator))
         moments.append(Moment(first.start_ms, "sign", f"first sign: {first.indicator} of {words.short(first.entity)}"))
     return sorted(moments, key=lambda one: (one.at_ms, one.kind, one.text))[-MAX_MOMENTS:]
 
 
-def _fix(view: ReportView, fix: Fix) -> FixShown:
-    return FixShown(fix, view.standings.get(fix.id, "proposed"), script(fix.actions), script(fix.undo))
+def _fix(view: ReportView, incident: Incident, fix: Fix) -> FixShown:
+    standing = view.standings.get(fix.id, "proposed")
+    if standing == "proposed" and _expired(fix, incident):
+        standing = "expired"
+    return FixShown(fix, standing, script(fix.actions), script(fix.undo))

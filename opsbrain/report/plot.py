@@ -20,6 +20,7 @@ from opsbrain.report.words import amount, clock
 WIDTH: Final = 1000.0
 HEIGHT: Final = 100.0
 MAX_POINTS: Final = 360
+_LARGEST: Final = 1e300  # differences of larger numbers overflow
 _CLIP_BAND: Final = 3.0  # a band many times higher than anything seen would press the line flat
 
 
@@ -76,7 +77,8 @@ def draw(series: Plotted, marks: Sequence[Mark], from_ms: int, until_ms: int, de
 
 
 def _slice(series: Plotted, inside: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> Plotted:
-    return Plotted(series.start_ms[inside], series.value[inside], series.lo[inside], series.hi[inside], series.form)
+    value, lo, hi = (np.clip(part[inside], -_LARGEST, _LARGEST) for part in (series.value, series.lo, series.hi))
+    return Plotted(series.start_ms[inside], value, lo, hi, series.form)
 
 
 def _thinned(series: Plotted) -> Plotted:
@@ -101,7 +103,8 @@ def _range(series: Plotted) -> tuple[float, float]:
     if series.form != "gauge" or (low >= 0 and low < 0.5 * high):
         low = min(low, 0.0)
     room = max(high - low, abs(high) * 0.05, 1e-9) * 0.06
-    return (low if low == 0 else low - room), high + room
+    bottom = low if low == 0 else low - room
+    return (max(bottom, 0.0) if float(seen.min()) >= 0 else bottom), high + room
 
 
 def _scale(values: Floats, bottom: float, top: float) -> Floats:
