@@ -98,6 +98,13 @@ class Service:
             server.should_exit = True
             serving.join(GRACE_S + 2)
             self._deliverer.stop(GRACE_S)
+        self._finish()
+
+    def _finish(self) -> None:
+        """Work off what came last, as far as that takes moments; the rest waits in the journal for the next start."""
+        deadline_s = time.monotonic() + GRACE_S
+        while time.monotonic() < deadline_s and self.live.step(self._clock()):
+            pass
         self.live.checkpoint(self._clock())
 
     def _build(self, settings: Settings, opened: ExitStack) -> None:
