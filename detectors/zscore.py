@@ -22,7 +22,7 @@ from engine.ports import Fitter
 from engine.types import Bools, Fit, Floats, Scores, State, Tick
 from models import scales
 
-VERSION: Final = 1
+VERSION: Final = 2
 BAND_P: Final = 1e-3
 """The expected band leaves this probability outside."""
 
@@ -101,6 +101,7 @@ class ZScoreDetector:
             "level": ("float64", np.nan, 0),
             "spread": ("float64", np.nan, 0),
             "first": ("float32", np.nan, config.min_windows),
+            "whole": ("int8", 1, 0),
         }
         self._columns = Columns(fields, None if resume is None else resume["series"])
         self._tails = TailCalibration(len(scales.FORMS), None if resume is None else resume["tails"])
@@ -124,6 +125,7 @@ class ZScoreDetector:
         """Take the tick into level, spread and tails; rows without a number teach nothing."""
         normal = self._normal(tick)
         self._claim(tick)
+        self._columns["whole"][tick.series] &= scales.looks_whole(tick.values).astype(np.int8)
         usable = np.isfinite(normal.value)
         ready = usable & (normal.seen >= self._config.min_windows)
         # A series at its floor looks calmer than its group is.
@@ -151,7 +153,8 @@ class ZScoreDetector:
             seen = np.where(fresh, tick.zeros, seen)
             silent = fresh & (tick.zeros >= self._config.min_windows)
             level, spread = np.where(silent, _scaled_zero(), level), np.where(silent, 0.0, spread)
-        believed = np.maximum(spread, scales.floor(level, forms))
+        whole = columns["whole"][tick.series] > 0
+        believed = np.maximum(spread, scales.floor(level, forms, whole))
         value = scales.forward(tick.values, forms)
         # Level and spread are estimates themselves: early on their own error widens what is usual.
         z = (value - level) / (believed * (1.0 + 3.0 / np.maximum(seen, 1.0)))

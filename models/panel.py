@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from engine.types import Floats, History, Series
+from engine.types import Bools, Floats, History, Series
 from models import scales
 
 _NORMAL_PER_MEDIAN = 1.4826  # standard deviation over median absolute deviation, for a normal
@@ -60,4 +60,10 @@ def normal(panel: Panel) -> tuple[Floats, Floats]:
     middle = _NORMAL_PER_MEDIAN * np.nanmedian(np.abs(panel.scaled - centre[:, None]), axis=1)
     low, high = np.nanquantile(panel.scaled, [0.05, 0.95], axis=1)
     spread = np.maximum(middle, (high - low) / _NORMAL_NINE_TENTHS)
-    return centre, np.maximum(spread, scales.floor(centre, panel.forms))
+    return centre, np.maximum(spread, scales.floor(centre, panel.forms, whole(panel)))
+
+
+def whole(panel: Panel) -> Bools:
+    """Return which series are gauges that have only ever shown whole numbers of things, (S,)."""
+    gauges: Bools = (panel.forms == scales.GAUGE) & scales.looks_whole(panel.scaled).all(axis=1)
+    return gauges

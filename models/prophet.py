@@ -20,7 +20,7 @@ import polars as pl
 from engine.errors import ConfigError, DataError
 from engine.types import Floats, History, State
 from models import scales
-from models.panel import Panel, panel
+from models.panel import Panel, panel, whole
 
 VERSION: Final = 1
 _DAY_MS: Final = 86_400_000
@@ -113,7 +113,8 @@ def _forecast(prophet: Any, data: Panel, at: int, horizon: int, seed: int) -> tu
         fitted = model.predict(frame[["ds"]])["yhat"].to_numpy(dtype=np.float64)
     usual = _NORMAL_PER_MEDIAN * float(np.median(np.abs(data.scaled[at, known] - fitted)))
     level = np.array([np.median(expected)])
-    return expected, max(usual, float(scales.floor(level, data.forms[at : at + 1])[0]))
+    here = slice(at, at + 1)
+    return expected, max(usual, float(scales.floor(level, data.forms[here], whole(data)[here])[0]))
 
 
 def _times(pd: Any, data: Panel, windows: Any) -> Any:
