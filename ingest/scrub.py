@@ -65,7 +65,7 @@ _RULES: Final[tuple[Rule, ...]] = (
 _CREDENTIALS: Final = tuple(rule for rule in _RULES if rule[0] != "email")
 
 _CARD: Final = r"(?:4\d{3}|5[1-5]\d\d|2[2-7]\d\d|6011|65\d\d)(?:[ \-]?\d{4}){3}|3[47]\d\d[ \-]?\d{6}[ \-]?\d{5}|4\d{12}"
-_CARD_ALONE: Final = re.compile(rf"(?<![\w\-.])(?:{_CARD})(?![\w\-.])")
+_CARD_ALONE: Final = re.compile(rf"(?<![\w\-.])(?:{_CARD})(?![\w\-]|\.\d)")
 
 # One pass over everything; what it does not pick holds nothing that a rule would find.
 _PREFILTER: Final = (

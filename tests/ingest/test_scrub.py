@@ -92,3 +92,8 @@ def test_the_prefilter_passes_over_nothing_that_a_rule_finds(text: str) -> None:
 def test_any_text_is_scrubbed_without_complaint(text: str) -> None:
     scrub(text)
     scrub_series(pl.Series([text], dtype=pl.String))
+
+
+def test_a_card_may_end_a_sentence_but_not_be_part_of_a_number() -> None:
+    assert scrub("paid with 4111-1111-1111-1111.") == f"paid with {MARK}."
+    assert scrub("took 4111111111111111.5 ns") == "took 4111111111111111.5 ns"
