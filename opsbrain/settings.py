@@ -132,6 +132,12 @@ class Kafka:
     session_timeout_s: int = _key(
         10, "After how much silence a worker counts as dead and its shards move.", lo=1, hi=1800
     )
+    checkpoint_every_s: float = _key(
+        2.0,
+        "How often offsets and snapshots are committed. Longer costs less and repeats more work after a crash.",
+        lo=0.1,
+        hi=600,
+    )
     security: dict[str, Secret] = _key(
         {}, "librdkafka's `security.*`, `sasl.*` and `ssl.*` keys, passed through. Values may be `env:` or `file:`."
     )

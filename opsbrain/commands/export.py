@@ -9,7 +9,6 @@ from typing import Annotated
 import typer
 
 from opsbrain.commands.options import Config, Set
-from opsbrain.commands.stub import unwired
 from opsbrain.settings import Settings
 from opsbrain.settings_load import load_settings
 
@@ -35,4 +34,7 @@ def _of_up(settings: Settings, out: Path) -> None:
 
 
 def _of_workers(settings: Settings, out: Path) -> None:
-    unwired("export from Kafka")
+    from opsbrain.kafka_config import kafka_config
+    from opsbrain.kafka_export import conclusions
+
+    conclusions(kafka_config(settings), settings.pipeline.resolution_s * 1000).export(out)

@@ -2,10 +2,33 @@
 
 from __future__ import annotations
 
+import logging
+import os
+import signal
+import threading
+
+from engine.errors import ConfigError
 from opsbrain.commands.options import Config, Set
-from opsbrain.commands.stub import unwired
+from opsbrain.kafka_config import kafka_config
+from opsbrain.kafka_notify import NotifyRole
+from opsbrain.settings_load import load_settings
+from opsbrain.wiring import engine_config
 
 
 def worker(config: Config = None, set_: Set = None) -> None:
-    """Run a worker on Kafka until interrupted."""
-    unwired("worker")
+    """Run a worker on Kafka until interrupted; run as many as you like, they share the work."""
+    from engine.runners.kafka.worker import run_worker
+
+    settings = load_settings(config, os.environ, set_ or ())
+    kafka = kafka_config(settings)
+    if not kafka.telemetry:
+        raise ConfigError(
+            "kafka.telemetry is empty; list the topics to read, each as {topic, format, scope} (docs/kafka.md)"
+        )
+    engine = engine_config(settings)
+    notify = NotifyRole.of(settings, kafka)
+    logging.basicConfig(format="opsbrain worker: %(message)s", level=logging.WARNING)
+    stopped = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stopped.set())
+    run_worker(engine, kafka, stopped, [] if notify is None else [notify.run])

@@ -2,7 +2,8 @@
 
 A frame is one Arrow IPC file; everything else is JSON, except a fitted model (msgpack, see `engine.state_codec`). The
 header `type` says which. Frames of a stream by shard are split so that each partition gets its own shards; marks,
-declared inputs and fits go to every partition; everything else goes where its scope lives.
+declared inputs and fits go to every partition (on a stream by scope, the inputs name the scopes that live there);
+everything else goes where its scope lives.
 """
 
 from __future__ import annotations
@@ -41,6 +42,11 @@ def encode(message: Message, partitions: int) -> list[Wire]:
     payload = message.payload
     kind, value = _encode_payload(payload)
     headers = (("type", kind.encode()), ("scope", message.scope.encode()))
+    if isinstance(payload, Inputs) and message.stream not in BY_SHARD:
+        return [
+            Wire(message.stream, p, message.key.encode(), to_json(_living_on(payload, p, partitions)), headers)
+            for p in range(partitions)
+        ]
     if isinstance(payload, Mark | Inputs | Fit):
         return [Wire(message.stream, p, message.key.encode(), value, headers) for p in range(partitions)]
     if isinstance(payload, pl.DataFrame) and message.stream in BY_SHARD:
@@ -55,7 +61,17 @@ def encode(message: Message, partitions: int) -> list[Wire]:
 
 def partition_of(message: Message, partitions: int) -> int:
     """Return where a message without shards goes: by its scope, or by its input where it has none."""
-    return crc32((message.scope or message.key.rpartition("/")[0]).encode()) % partitions
+    return _partition(message.scope or message.key.rpartition("/")[0], partitions)
+
+
+def _partition(name: str, partitions: int) -> int:
+    return crc32(name.encode()) % partitions
+
+
+def _living_on(inputs: Inputs, partition: int, partitions: int) -> Inputs:
+    """Return the declared inputs with the scopes of one partition: a step by scope must not speak for others."""
+    scopes = tuple(one for one in inputs.scopes if _partition(one, partitions) == partition)
+    return Inputs(inputs.inputs, scopes)
 
 
 def shards_of(partition: int, partitions: int, shards: int) -> list[int]:

@@ -27,6 +27,9 @@ OUR_STREAMS: Final = (
 SNAPSHOTS: Final = "snapshots"
 """The compacted topic of snapshots; partition p holds those of every step's partition p."""
 
+LARGEST_MESSAGE_BYTES: Final = 20_000_000
+"""Largest message of ours that topics take: the partials of one window and input, all series of a partition."""
+
 END_HEADER: Final = "opsbrain-mark"
 """A telemetry message with this header and the value `end` says that its partition has ended (recorded data)."""
 
@@ -77,4 +80,5 @@ class KafkaConfig:
     def client(self, **more: object) -> dict[str, object]:
         """Return the settings of a librdkafka client; `more` adds to them with `.` written as `_`."""
         named = {name.replace("_", "."): value for name, value in more.items()}
-        return {"bootstrap.servers": self.bootstrap, **self.security, **named}
+        # librdkafka's own lines on standard error would hide ours: what matters comes back as errors
+        return {"bootstrap.servers": self.bootstrap, "log_level": 0, **self.security, **named}

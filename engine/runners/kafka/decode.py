@@ -16,24 +16,24 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
 from engine.errors import SourceError
 from engine.flow import INPUTS_GO_TO
 from engine.messages import DEADLETTERS, Message
-from engine.runners.kafka.codec import encode
 from engine.runners.kafka.config import END_HEADER, KafkaConfig, Telemetry
+from engine.runners.kafka.sender import Sender
 from engine.runners.kafka.topics import input_name
-from engine.schemas import Kind
+from engine.schemas import Kind, empty
 from engine.types import END_MS, DeadLetter, Inputs, Records
 from engine.window import WindowConfig, WindowStep
 
 if TYPE_CHECKING:
-    from confluent_kafka import Consumer, Producer, TopicPartition
+    from confluent_kafka import Consumer, TopicPartition
     from confluent_kafka import Message as KafkaMessage
 
 log = logging.getLogger(__name__)
@@ -101,6 +101,11 @@ class Decoder:
             messages += input.step.on_end()
         return messages
 
+    def pass_over(self, input: Input, offset: int) -> list[Message]:
+        """Take a message that holds no row, so that it is not read again."""
+        kind = input.telemetry.format.kind
+        return input.step.on_records(Records(kind, empty(kind), input.name, offset + 1))
+
     def _rows(self, input: Input, offsets: Sequence[int], bodies: Sequence[bytes]) -> list[Message]:
         frame, dead = input.telemetry.format.decode(bodies, offsets, input.name)
         letters = [one for one in dead if one.offset >= input.dead_before]
@@ -130,7 +135,7 @@ class DecodeLoop:
         furthest_ms: Callable[[], int | None],
         stopped: Callable[[], bool],
     ) -> None:
-        from confluent_kafka import Consumer, Producer
+        from confluent_kafka import Consumer
 
         self._config = config
         self._decoder = Decoder(window)
@@ -139,7 +144,7 @@ class DecodeLoop:
         self._stopped = stopped
         self._by_topic = {one.topic: one for one in config.telemetry}
         self._inputs: dict[tuple[str, int], Input] = {}
-        self._failed: list[str] = []
+        self._sender = Sender(config)
         self._consumer: Consumer = Consumer(
             config.client(
                 group_id=config.group("decode"),
@@ -149,9 +154,6 @@ class DecodeLoop:
                 session_timeout_ms=int(config.session_timeout_s * 1000),
                 partition_assignment_strategy="cooperative-sticky",
             )
-        )
-        self._producer: Producer = Producer(
-            config.client(enable_idempotence=True, linger_ms=5, compression_type="lz4", message_max_bytes=20_000_000)
         )
 
     def run(self) -> None:
@@ -195,6 +197,7 @@ class DecodeLoop:
                     raise SourceError(f"kafka: {input.name}: {error.str()}")
             elif _is_end(message):
                 out += self._decoder.take(input, offsets, bodies, ended=True)
+                out += self._decoder.pass_over(input, message.offset())
                 offsets, bodies = [], []
             else:
                 offsets.append(message.offset())
@@ -221,49 +224,30 @@ class DecodeLoop:
             and now_s - one.at_end_since_s >= self._config.idle_after_s
             and one.step.emitted_ms < time_ms
         ]
-        if silent:
-            self._commit(silent, idle_ms=time_ms)
+        # a mark that is not committed must not go out: the next owner would take rows before it as in time
+        if silent and self._commit(silent, idle_ms=time_ms):
             for one in silent:
                 self._produce(one.step.on_idle(time_ms))
 
-    def _commit(self, inputs: Sequence[Input] | Any, idle_ms: int = 0) -> None:
+    def _commit(self, inputs: Iterable[Input], idle_ms: int = 0) -> bool:
+        """Commit where these inputs stand; return whether the group still took it from us."""
         from confluent_kafka import KafkaException
 
-        self._flush()
+        self._sender.flush()
         offsets = [_offset(one, idle_ms) for one in inputs]
         if not offsets:
-            return
+            return True
         try:
             self._consumer.commit(offsets=offsets, asynchronous=False)
         except KafkaException as error:
             # the group moved on without us: whoever has the partition now emits the same from the older offset
             log.warning("decode: offsets were not committed: %s", error.args[0].str())
-
-    def _flush(self) -> None:
-        left = self._producer.flush(30)
-        if left or self._failed:
-            why = self._failed[0] if self._failed else f"{left} messages were not taken in 30 s"
-            raise SourceError(f"kafka: cannot produce: {why}")
+            return False
+        return True
 
     def _produce(self, messages: Sequence[Message]) -> None:
         for message in messages:
-            for wire in encode(message, self._config.partitions):
-                self._send(self._config.topic(wire.stream), wire.partition, wire.key, wire.value, list(wire.headers))
-
-    def _send(self, topic: str, partition: int, key: bytes, value: bytes, headers: list[tuple[str, bytes]]) -> None:
-        while True:
-            try:
-                self._producer.produce(
-                    topic, value, key=key, partition=partition, headers=headers, on_delivery=self._delivered
-                )
-                break
-            except BufferError:  # the local queue is full: let the broker catch up
-                self._producer.poll(0.1)
-        self._producer.poll(0)
-
-    def _delivered(self, error: Any, message: Any) -> None:
-        if error is not None:
-            self._failed.append(error.str())
+            self._sender.send(message)
 
     def _assigned(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         from confluent_kafka import OFFSET_BEGINNING, TopicPartition

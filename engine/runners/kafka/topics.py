@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from engine.errors import Retryable, SourceError
-from engine.runners.kafka.config import OUR_STREAMS, SNAPSHOTS, KafkaConfig
+from engine.runners.kafka.config import LARGEST_MESSAGE_BYTES, OUR_STREAMS, SNAPSHOTS, KafkaConfig
 from engine.types import Inputs
 from engine.window import WindowConfig
 
@@ -20,6 +20,10 @@ log = logging.getLogger(__name__)
 _TIMEOUT_S = 5.0
 _PAUSE_S = 1.0
 
+_STREAM: Final = {"cleanup.policy": "delete", "max.message.bytes": str(LARGEST_MESSAGE_BYTES)}
+# small segments and an eager cleaner: only closed segments are compacted, and old snapshots should not outlive the day
+_SNAPSHOTS: Final = {"cleanup.policy": "compact", "segment.bytes": "16777216", "min.cleanable.dirty.ratio": "0.1"}
+
 
 def admin(config: KafkaConfig) -> AdminClient:
     """Return an admin client; raise SourceError when its settings are refused."""
@@ -27,7 +31,7 @@ def admin(config: KafkaConfig) -> AdminClient:
     from confluent_kafka.admin import AdminClient
 
     try:
-        return AdminClient(config.client(log_level=0), logger=_quiet())
+        return AdminClient(config.client(), logger=_quiet())
     except (KafkaException, ValueError) as error:
         raise SourceError(f"kafka: the client refuses its settings: {error}") from error
 
@@ -53,8 +57,7 @@ def create_topics(config: KafkaConfig) -> None:
     from confluent_kafka.admin import NewTopic
 
     present = reach(config)
-    wanted = {config.topic(stream): {"cleanup.policy": "delete"} for stream in OUR_STREAMS}
-    wanted[config.topic(SNAPSHOTS)] = {"cleanup.policy": "compact"}
+    wanted = {config.topic(stream): _STREAM for stream in OUR_STREAMS} | {config.topic(SNAPSHOTS): _SNAPSHOTS}
     for name in wanted:
         if present.get(name, config.partitions) != config.partitions:
             raise SourceError(
@@ -62,7 +65,8 @@ def create_topics(config: KafkaConfig) -> None:
                 "set kafka.partitions back or use another kafka.topic_prefix"
             )
     missing = [NewTopic(name, config.partitions, 1, config=how) for name, how in wanted.items() if name not in present]
-    for name, future in (admin(config).create_topics(missing) if missing else {}).items():
+    client = admin(config)  # held until the answers are there: they end with it
+    for name, future in (client.create_topics(missing) if missing else {}).items():
         try:
             future.result()
         except KafkaException as error:

@@ -1,0 +1,296 @@
+"""The stateful roles: detect, join, fit and scope, as Faust agents.
+
+Faust does what it is good at: it is a member of the consumer group, takes part in rebalances, delivers and commits.
+State is ours: each step has one `Host` a partition, whose snapshot names the input positions that it contains. Those
+positions override the group's offsets both ways: what lies below them is passed over, and what the group committed
+beyond them (a snapshot was lost) is read again when the host is loaded.
+
+Order of a checkpoint, every `checkpoint_every_s`, without a pause from 1 to 4 in which a rebalance could come between:
+1. flush the producer: everything that the steps said is in the broker
+2. write the snapshots: chunks, flush, manifests, flush
+3. tombstone the snapshots that they replace
+4. acknowledge everything taken since the last checkpoint, a whole prefix of each input partition
+5. commit the offsets
+After a crash the steps say again what they said since their last snapshot, with the same keys and bytes.
+
+Before partitions are given away a last snapshot is written (1 to 3); the group's offsets stay behind and do not matter.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import tempfile
+import time
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+from engine.detect import DetectStep
+from engine.errors import OpsBrainError, SourceError, StateMismatch
+from engine.flow import FLOW, EngineConfig, Step, Wire
+from engine.runners.kafka.codec import decode, shards_of
+from engine.runners.kafka.config import KafkaConfig
+from engine.runners.kafka.sender import Sender
+from engine.runners.kafka.snapshots import Snapshot, Snapshots, TopicReader
+from engine.types import Mark
+
+if TYPE_CHECKING:
+    import faust
+
+log = logging.getLogger(__name__)
+
+ROLE: Final = "steps"
+_BUFFER: Final = 512  # messages a stream; with 32 Faust was seen to fall to a tenth of its speed
+_SHARE_OF_TIME: Final = 0.1  # checkpoints become rarer when they would take more of a worker's time than this
+_POLL_S: Final = 0.1
+
+
+@dataclass(slots=True)
+class Host:
+    """One step on one partition: its state, the input positions that it contains, and what is not acknowledged yet."""
+
+    wire: Wire
+    partition: int
+    shards: Sequence[int]
+    step: Step
+    positions: dict[str, int]
+    held: list[Any] = field(default_factory=list)
+
+    def snapshot(self) -> Snapshot:
+        """Return the state with its positions."""
+        state = {"version": 1, "shards": list(self.shards), "step": self.step.snapshot()}
+        return Snapshot(self.wire.step, self.partition, dict(self.positions), state)
+
+
+class Stateful:
+    """Runs the stateful steps of the partitions that the group gives to this worker."""
+
+    def __init__(self, engine: EngineConfig, config: KafkaConfig) -> None:
+        self._engine = engine
+        self._config = config
+        self._sender = Sender(config)
+        self._reader = TopicReader(config, config.group(ROLE))
+        self._snapshots = Snapshots(config, self._sender, self._reader)
+        self._hosts: dict[tuple[str, int], Host] = {}
+        self._assigned: frozenset[int] = frozenset()
+        self._streams = {config.topic(stream): stream for wire in FLOW for stream in wire.reads}
+        self._furthest_ms: int | None = None
+
+    def furthest_ms(self) -> int | None:
+        """Return the furthest watermark that any input of this worker's shards has reached, or None."""
+        return self._furthest_ms
+
+    async def run(self, stopped: Callable[[], bool]) -> None:
+        """Run until stopped, with a last checkpoint on the way out; raise whatever made it impossible to go on."""
+        self._died: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        with tempfile.TemporaryDirectory(prefix="opsbrain-") as folder:
+            self._app = self._build(folder)
+            self._app.finalize()
+            starting = asyncio.ensure_future(self._app.start())
+            others = [
+                asyncio.ensure_future(one)
+                for one in (self._app._crashed.wait(), self._until(stopped), self._checkpoints())
+            ]
+            try:
+                await self._first_of(starting, others)
+                await self._checkpoint()
+            finally:
+                self._hosts.clear()
+                for one in (*others, starting):
+                    one.cancel()
+                await self._app.stop()
+                self._reader.close()
+
+    async def _first_of(self, starting: asyncio.Future[Any], others: Sequence[asyncio.Future[Any]]) -> None:
+        """Wait until asked to stop; raise what ended one of the parts before."""
+        waiting: set[asyncio.Future[Any]] = {starting, self._died, *others}
+        while True:
+            done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            for one in done:
+                one.result()
+            if self._app._crashed.is_set():
+                raise SourceError(f"kafka: {self._app.crash_reason!r}")
+            if done - {starting}:
+                return
+
+    @staticmethod
+    async def _until(stopped: Callable[[], bool]) -> None:
+        while not stopped():
+            await asyncio.sleep(_POLL_S)
+
+    def _build(self, folder: str) -> faust.App:
+        import faust
+
+        quiet_faust()
+        app = faust.App(
+            self._config.group(ROLE),
+            broker=[f"kafka://{one.strip()}" for one in self._config.bootstrap.split(",")],
+            store="memory://",
+            datadir=folder,
+            web_enabled=False,
+            topic_disable_leader=True,
+            key_serializer="raw",
+            value_serializer="raw",
+            topic_partitions=self._config.partitions,
+            broker_session_timeout=self._config.session_timeout_s,
+            broker_heartbeat_interval=min(1.0, self._config.session_timeout_s / 6),
+            broker_rebalance_timeout=max(30.0, self._config.session_timeout_s),
+            broker_commit_interval=1.0,
+            consumer_auto_offset_reset="earliest",
+            stream_wait_empty=False,
+            stream_buffer_maxsize=_BUFFER,
+            stream_recovery_delay=0.0,
+            # there is no table: this is what makes Faust give partition p of all topics to the same worker
+            table_standby_replicas=1,
+        )
+        for wire in FLOW:
+            topics = [self._config.topic(stream) for stream in wire.reads]
+            channel = app.topic(*topics, key_serializer="raw", value_serializer="raw", acks=True)
+            app.agent(channel, name=f"opsbrain.{wire.step}")(self._agent(wire))
+        app.on_partitions_assigned.connect(self._on_assigned)
+        app.on_partitions_revoked.connect(self._on_revoked)
+        return app
+
+    def _agent(self, wire: Wire) -> Callable[[Any], Awaitable[None]]:
+        async def agent(stream: Any) -> None:
+            try:
+                async for event in stream.noack().events():
+                    self._take(wire, event)
+            except Exception as error:  # noqa: BLE001  (stage boundary: Faust would restart the agent behind the message)
+                self._fail(error)
+
+        return agent
+
+    def _fail(self, error: Exception) -> None:
+        if not self._died.done():
+            self._died.set_exception(error)
+
+    def _take(self, wire: Wire, event: Any) -> None:
+        message = event.message
+        if self._died.done() or message.partition not in self._assigned:
+            return
+        host = self._host(wire, message.partition)
+        stream = self._streams[message.topic]
+        position = host.positions.get(stream)
+        if position is not None and message.offset < position:
+            event.ack()
+            return
+        if position is not None and message.offset > position:
+            raise StateMismatch(
+                f"kafka: {message.topic}/{message.partition} goes on at {message.offset}, the state of '{wire.step}' "
+                f"at {position}: messages are gone; raise the topic's retention and start with a new kafka.topic_prefix"
+            )
+        self._run(host, stream, message.offset, event.key, event.value, dict(message.headers or ()))
+        host.held.append(event)
+
+    def _run(self, host: Host, stream: str, offset: int, key: bytes, value: bytes, headers: dict[str, bytes]) -> None:
+        message = decode(stream, key, value, headers)
+        for said in host.step.on_message(message):
+            self._sender.send(said)
+        host.positions[stream] = offset + 1
+        if isinstance(host.step, DetectStep) and isinstance(message.payload, Mark):
+            furthest = host.step.furthest_ms()
+            if furthest is not None:
+                self._furthest_ms = max(furthest, self._furthest_ms or furthest)
+
+    def _host(self, wire: Wire, partition: int) -> Host:
+        if (wire.step, partition) not in self._hosts:
+            self._load(partition)
+        return self._hosts[wire.step, partition]
+
+    def _load(self, partition: int) -> None:
+        """Bring every step of a partition to where it was, and to where the group believes it to be."""
+        saved = self._snapshots.load(partition)
+        for wire in FLOW:
+            host = self._resumed(wire, partition, saved.get(wire.step))
+            self._catch_up(host)
+            self._hosts[wire.step, partition] = host
+        log.info("steps: loaded partition %d", partition)
+
+    def _resumed(self, wire: Wire, partition: int, saved: Snapshot | None) -> Host:
+        shards = shards_of(partition, self._config.partitions, self._engine.window.shards)
+        if saved is None:
+            return Host(wire, partition, shards, self._engine.build(wire.step, shards), {})
+        if saved.state["shards"] != shards:
+            raise StateMismatch(
+                f"kafka: the snapshot of '{wire.step}' on partition {partition} is of {len(saved.state['shards'])} "
+                f"shards, settings make {len(shards)}; set pipeline.shards back or use another kafka.topic_prefix"
+            )
+        step = self._engine.build(wire.step, shards, saved.state["step"])
+        return Host(wire, partition, shards, step, dict(saved.positions))
+
+    def _catch_up(self, host: Host) -> None:
+        """Read again what the group committed and the state does not contain."""
+        topics = {self._config.topic(stream): stream for stream in host.wire.reads}
+        for topic, committed in sorted(self._reader.committed(topics, host.partition).items()):
+            stream = topics[topic]
+            position = host.positions.get(stream, 0)
+            if committed <= position:
+                continue
+            log.warning("steps: reading %s/%d again from %d to %d", topic, host.partition, position, committed)
+            for message in self._reader.read(topic, host.partition, position, committed):
+                headers = dict(message.headers() or ())
+                self._run(host, stream, message.offset(), message.key(), message.value(), headers)
+            host.positions[stream] = committed
+
+    async def _checkpoints(self) -> None:
+        pause_s = self._config.checkpoint_every_s
+        while True:
+            await asyncio.sleep(pause_s)
+            began_s = time.monotonic()
+            self._load_missing()
+            await self._checkpoint()
+            took_s = time.monotonic() - began_s
+            pause_s = max(self._config.checkpoint_every_s, took_s / _SHARE_OF_TIME)
+
+    def _load_missing(self) -> None:
+        # also partitions on which nothing new arrives: what they have not caught up with must be said
+        for partition in sorted(self._assigned):
+            self._host(FLOW[0], partition)
+
+    async def _checkpoint(self) -> None:
+        hosts = [one for one in self._hosts.values() if one.held]
+        if not hosts:
+            return
+        self._save(hosts)
+        generation = self._app.consumer_generation_id
+        for host in hosts:
+            for event in host.held:
+                if event.message.generation_id == generation:  # 4
+                    event.ack()
+            host.held = []
+        await self._app.consumer.commit()  # 5
+
+    def _save(self, hosts: Iterable[Host]) -> None:
+        self._sender.flush()  # 1
+        self._snapshots.write([host.snapshot() for host in hosts])  # 2 and 3
+
+    async def _on_assigned(self, app: faust.App, assigned: Iterable[Any], **more: Any) -> None:
+        topics: dict[int, set[str]] = {}
+        for one in assigned:
+            topics.setdefault(one.partition, set()).add(one.topic)
+        for partition, present in sorted(topics.items()):
+            if missing := self._streams.keys() - present:
+                text = f"kafka: partition {partition} came without that of {', '.join(sorted(missing))}"
+                self._fail(SourceError(f"{text}; do workers of another version share the group?"))
+        self._assigned = frozenset(topics)
+        log.info("steps: %s", ", ".join(str(one) for one in sorted(self._assigned)) or "no partitions")
+
+    async def _on_revoked(self, app: faust.App, revoked: Iterable[Any], **more: Any) -> None:
+        hosts = [one for one in self._hosts.values() if one.held]
+        try:
+            if hosts and not self._died.done():
+                self._save(hosts)
+        except OpsBrainError as error:
+            self._fail(error)
+        self._hosts.clear()
+        self._snapshots.forget()
+        self._assigned = frozenset()
+
+
+def quiet_faust() -> None:
+    """Silence what Faust and its driver log: what an operator needs to know is said by us, once."""
+    logging.getLogger("faust").setLevel(logging.ERROR)
+    logging.getLogger("mode").setLevel(logging.ERROR)
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)

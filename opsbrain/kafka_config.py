@@ -1,0 +1,46 @@
+"""From settings to what the Kafka runner needs to know."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from engine.errors import ConfigError
+from engine.runners.kafka.config import KafkaConfig, Telemetry
+from ingest.identity import Identity
+from ingest.registry import format_of
+from opsbrain.settings import Settings, TelemetryTopic
+
+
+def kafka_config(settings: Settings) -> KafkaConfig:
+    """Return the runner's configuration; raise ConfigError that names the key that is missing or wrong."""
+    kafka = settings.kafka
+    if not kafka.bootstrap:
+        raise ConfigError(
+            "kafka.bootstrap is empty; name a broker, as in --set kafka.bootstrap=127.0.0.1:9092 "
+            "(`make kafka` runs one there)"
+        )
+    identity = Identity(
+        scope=settings.identity.scope,
+        default_namespace=settings.identity.default_namespace,
+        overrides=settings.identity.overrides,
+    )
+    telemetry = tuple(_telemetry(number, one, identity) for number, one in enumerate(kafka.telemetry))
+    return KafkaConfig(
+        bootstrap=kafka.bootstrap,
+        telemetry=telemetry,
+        scopes=tuple(sorted({one.scope or identity.scope for one in kafka.telemetry})),
+        group_prefix=kafka.group_prefix,
+        topic_prefix=kafka.topic_prefix,
+        partitions=kafka.partitions,
+        session_timeout_s=kafka.session_timeout_s,
+        checkpoint_every_s=kafka.checkpoint_every_s,
+        idle_after_s=settings.pipeline.idle_after_s,
+        security={name: secret.reveal(f"kafka.security.{name}") for name, secret in kafka.security.items()},
+    )
+
+
+def _telemetry(number: int, one: TelemetryTopic, identity: Identity) -> Telemetry:
+    try:
+        return Telemetry(one.topic, format_of(one.format, replace(identity, scope=one.scope or identity.scope)))
+    except ConfigError as error:
+        raise ConfigError(f"kafka.telemetry[{number}].format: {error}") from error
