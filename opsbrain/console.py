@@ -53,7 +53,7 @@ def console_routes(view: Callable[[], ReportView]) -> list[Route]:
 
 def console_app(view: Callable[[], ReportView]) -> Starlette:
     """Return the console as an application of its own."""
-    return Starlette(routes=console_routes(view), exception_handlers={OpsBrainError: _failed})
+    return Starlette(routes=console_routes(view), exception_handlers={OpsBrainError: answer_failure})
 
 
 def _page(view: Callable[[], ReportView]) -> Response:
@@ -111,5 +111,6 @@ def _missing(request: Request) -> Response:
     return PlainTextResponse(f"no incident {request.path_params['id']!r}\n", 404, headers=dict(_HEADERS))
 
 
-def _failed(request: Request, error: Exception) -> Response:
+def answer_failure(request: Request, error: Exception) -> Response:
+    """Return what a request gets when what was concluded cannot be read."""
     return PlainTextResponse(f"{error}\n", 503, headers=dict(_HEADERS))

@@ -16,14 +16,16 @@ from typing import Final
 import uvicorn
 from starlette.applications import Starlette
 
-from engine.errors import ConfigError, SourceError
+from engine.errors import ConfigError, OpsBrainError, SourceError
 from engine.store import SqliteStore
 from ingest.identity import Identity
 from ingest.registry import FORMATS, format_of
 from opsbrain.concluding import Conclusions, Deliverer
+from opsbrain.console import answer_failure, console_routes
 from opsbrain.http_guard import HttpGuard, token_of
 from opsbrain.journal import Journal
 from opsbrain.live import CHECKPOINTS, Input, Live, LiveConfig
+from opsbrain.live_view import store_view
 from opsbrain.notify.outbox import FILE_NAME as OUTBOX
 from opsbrain.notify.outbox import Outbox
 from opsbrain.notify.registry import build_notifiers
@@ -139,7 +141,8 @@ class Service:
 
 def application(settings: Settings, receivers: Receivers) -> Starlette:
     """Return the web application: receivers and console."""
-    return Starlette(routes=[*receivers.routes()])
+    console = console_routes(lambda: store_view(settings.store.folder))
+    return Starlette(routes=[*receivers.routes(), *console], exception_handlers={OpsBrainError: answer_failure})
 
 
 def identity_of(settings: Settings) -> Identity:
