@@ -38,7 +38,7 @@ def demo(
     """Replay the bundled incident: timeline, ranked cause, proven fix, one signed webhook, a report."""
     settings = load_settings(None, os.environ)
     recording = source("opsbrain", RECORDING, None)
-    typer.echo("Replaying twelve recorded minutes of a small shop: logs, metrics, spans, events and objects.")
+    typer.echo("Replaying thirteen recorded minutes of a small shop: logs, metrics, spans, events and objects.")
     with progress_bar(recording, None) as progress:
         concluded = run_replay(settings, recording, keep_history=True, progress=progress)
     concluded.export(out)
