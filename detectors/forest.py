@@ -120,7 +120,7 @@ class _Judged(NamedTuple):
 
 
 class ForestDetector:
-    """Scores one shard: about 8 µs an entity and window, however many series; 16 bytes an entity, and forests.
+    """Scores one shard: about 11 µs an entity and window, however many series; 16 bytes an entity, and forests.
 
     `raw` is the isolation score in (0, 1) and goes to the series with the largest deviation; the entity's others are
     NaN. tail_p: the share of training scores above it (exponential beyond the 98th percentile), recalibrated by what

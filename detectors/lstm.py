@@ -75,7 +75,7 @@ class _Forecast(NamedTuple):
 
 
 class LSTMDetector:
-    """Scores one shard: about 6 µs a series and window, 80 bytes a series at 16 windows of lookback.
+    """Scores one shard: about 10 µs a series and window, 80 bytes a series at 16 windows of lookback.
 
     `raw` is the forecast's error in the series' usual errors; tail_p is two-sided, from `TailCalibration` by form.
     """

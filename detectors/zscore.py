@@ -84,7 +84,7 @@ class _Normal(NamedTuple):
 
 
 class ZScoreDetector:
-    """Scores one shard: about 0.3 µs and 85 bytes a series and window (`min_windows` × 4 bytes of them for the start).
+    """Scores one shard: about 0.4 µs and 85 bytes a series and window (`min_windows` × 4 bytes of them for the start).
 
     Level and spread are exponentially weighted means of clipped deviations, begun with the median and the median
     absolute deviation of the first windows. tail_p is two-sided and comes from `TailCalibration`, grouped by form.
