@@ -31,6 +31,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from engine.errors import ConfigError
+from engine.ids import scope_of
 
 Owners = Sequence[tuple[str, str]]
 """Owner references as (kind, name), the controller first."""
@@ -145,6 +146,11 @@ class Identity:
                 raise ConfigError(f"identity.overrides: '{key}' is not of the form label=value")
             if not _ENTITY_FORM.fullmatch(entity):
                 raise ConfigError(f"identity.overrides: '{entity}' (of '{key}') is not scope/kind/namespace/name")
+
+    @property
+    def scopes(self) -> tuple[str, ...]:
+        """Return every scope that an entity may get: its own, and those that overrides name."""
+        return tuple(sorted({self.scope, *(scope_of(entity) for entity in self.overrides.values())}))
 
     def of_pod(
         self, pod: str, namespace: str = "", labels: Mapping[str, str] | None = None, owners: Owners | None = None

@@ -72,8 +72,8 @@ class Recording:
 
     @property
     def scopes(self) -> tuple[str, ...]:
-        """Return the one scope of the recording."""
-        return (self._manifest.scope,)
+        """Return the scope of the recording, and those that overrides name."""
+        return self._identity.scopes
 
     def partitions(self) -> Mapping[str, Kind]:
         """Return the inputs by name."""

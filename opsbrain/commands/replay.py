@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from engine.errors import ConfigError
+from ingest.identity import Identity
 from ingest.registry import source
 from opsbrain.commands.options import Config, Set
 from opsbrain.progress import progress_bar
@@ -30,7 +31,8 @@ def replay(
 ) -> None:
     """Replay recorded telemetry; starts clean and sends no notification."""
     settings = load_settings(config, os.environ, set_ or ())
-    recorded = source(format, path, day)
+    names = settings.identity
+    recorded = source(format, path, day, Identity(names.scope, names.default_namespace, names.overrides))
     with progress_bar(recorded, _factor(speed)) as progress:
         concluded = run_replay(settings, recorded, state=state, keep_history=report is not None, progress=progress)
     if out is not None:

@@ -126,6 +126,7 @@ def test_an_override_reaches_inputs_without_the_label() -> None:
     assert legacy.of_resource({"service.name": "store"}) == "prod/service/shop/legacy"
     assert legacy.explain({"pod": POD})[1] == "override app=store"
     assert legacy.of_pod("cart-0", "shop") == "demo/service/shop/cart"
+    assert legacy.scopes == ("demo", "prod")
 
 
 @pytest.mark.parametrize("overrides", [{"app": "a/service/b/c"}, {"app=x": "legacy"}, {"app=x": "a/b/c/"}])
