@@ -56,7 +56,7 @@ def logs(table: pl.DataFrame, identity: Identity, scrubbed: Counter[str]) -> tup
     table, refused = split_bad(table, "", pl.col("body").is_null(), "Log is no JSON line with a text `log`")
     table, bad = split_bad(table, "", pl.col("PodName").is_null(), "PodName is missing")
     # the collector stamps some lines with its zero time; the container runtime's own time stands beside the text
-    table, untimed = _timed(table, "TimeUnixNano", 1_000_000, instead=pl.col("_inner"))
+    table, untimed = _timed(table, "TimeUnixNano", instead=pl.col("_inner"))
     table, repeats = _without_repeats(table.drop("_inner"), ("ts_ms", *LOG_COLUMNS))
     table = table.with_columns(entity=_mapped(table["PodName"], identity.of_pod), level=pl.lit(None, pl.String))
     rows = with_text(table.select("ts_ms", "entity", "body", "level"), scrubbed).drop("level")
@@ -71,7 +71,7 @@ def placement(table: pl.DataFrame) -> dict[str, str]:
 
 def spans(table: pl.DataFrame, identity: Identity) -> tuple[Held, dict[str, int]]:
     """Return the spans in the order of their ends, and how many exact repeats were dropped."""
-    table, refused = _timed(table, "EndTimeUnixNano", 1_000_000)
+    table, refused = _timed(table, "EndTimeUnixNano")
     start = pl.col("StartTimeUnixNano").cast(pl.Int64, strict=False)
     table = table.with_columns(_nanos=pl.col("EndTimeUnixNano").cast(pl.Int64) - start)
     table, late = split_bad(table, "", pl.col("_nanos") < 0, "ends before it begins, or has no start")
@@ -197,7 +197,13 @@ def _edge_samples(table: pl.DataFrame, side: str, identity: Identity, refused: l
 
 def _wide(table: pl.DataFrame, keys: Sequence[str], refused: list[Refusal]) -> pl.DataFrame:
     """Return a wide table with `ts_ms` and numbers; an empty cell is NaN, one that is no number refuses its row."""
-    table, bad = _timed(table, keys[0], 1, scale=1000)
+    # one public file has a wrong digit in all its numbers; the text beside them is right
+    text = next((name for name in ("Time", "time") if name in table.columns), None)
+    numbers = table[keys[0]].cast(pl.Int64, strict=False) * 1000
+    stamps = numbers if text is None else _go_time_ms(table[text]).fill_null(numbers)
+    table, bad = split_bad(
+        table.with_columns(ts_ms=sane(stamps)), "", pl.col("ts_ms").is_null(), f"{keys[0]}: {OUTSIDE}"
+    )
     refused += bad
     for key in keys[1:]:
         table, bad = split_bad(table, "", pl.col(key).is_null(), f"{key} is missing")
@@ -218,13 +224,19 @@ def _long(table: pl.DataFrame, *keys: str) -> pl.DataFrame:
     return table.drop("file", "row").unpivot(index=index, variable_name="indicator", value_name="value")
 
 
-def _timed(
-    table: pl.DataFrame, column: str, divide_by: int, scale: int = 1, instead: pl.Expr | None = None
-) -> tuple[pl.DataFrame, list[Refusal]]:
-    """Return the table with `ts_ms` from a column of whole numbers, and a refusal for each row without a time."""
-    stamps = sane(table[column].cast(pl.Int64, strict=False) // divide_by * scale)
+def _timed(table: pl.DataFrame, column: str, instead: pl.Expr | None = None) -> tuple[pl.DataFrame, list[Refusal]]:
+    """Return the table with `ts_ms` from a column of nanoseconds, and a refusal for each row without a usable time."""
+    stamps = sane(table[column].cast(pl.Int64, strict=False) // 1_000_000)
     table = table.with_columns(ts_ms=pl.coalesce(stamps, instead) if instead is not None else stamps)
     return split_bad(table, "", pl.col("ts_ms").is_null(), f"{column}: {OUTSIDE}")
+
+
+def _go_time_ms(texts: pl.Series) -> pl.Series:
+    """Return times as Go prints them (`2022-08-22 03:51:19.57 +0000 UTC m=+0.08`) at whole seconds, null where not."""
+    stamps = texts.str.extract(r"^(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d)")
+    zones = texts.str.extract(r"^\S+ [0-9:.]+ ([+-]\d{4})")
+    parsed = (stamps + " " + zones).str.to_datetime("%Y-%m-%d %H:%M:%S %z", strict=False, time_unit="ms")
+    return parsed.dt.epoch("ms").cast(pl.Int64)
 
 
 def _without_repeats(table: pl.DataFrame, columns: Sequence[str]) -> tuple[pl.DataFrame, int]:
