@@ -8,10 +8,10 @@ from typing import Final
 import msgspec
 import polars as pl
 
-from ingest.mask import mask_series
 from ingest.refused import UNREADABLE
 from ingest.scrub import scrub_series
 from ingest.severity import severity_of_level, severity_of_text
+from models.masking import mask_series
 
 MAX_BODY_CHARS: Final = 16_384
 """Longer lines are cut: what lies behind is a dumped document, and rows must stay small."""
