@@ -153,9 +153,11 @@ class ZScoreDetector:
             seen = np.where(fresh, tick.zeros, seen)
             silent = fresh & (tick.zeros >= self._config.min_windows)
             level, spread = np.where(silent, _scaled_zero(), level), np.where(silent, 0.0, spread)
-        whole = columns["whole"][tick.series] > 0
-        believed = np.maximum(spread, scales.floor(level, forms, whole))
         value = scales.forward(tick.values, forms)
+        # How many things there are varies by chance, but that none is left is never chance: `up` going to 0.
+        gone = (value == 0.0) & (level >= 0.5)
+        things = (columns["whole"][tick.series] > 0) & ~gone
+        believed = np.maximum(spread, scales.floor(level, forms, things))
         # Level and spread are estimates themselves: early on their own error widens what is usual.
         z = (value - level) / (believed * (1.0 + 3.0 / np.maximum(seen, 1.0)))
         return _Normal(forms, seen, level, spread, believed, value, z)

@@ -18,6 +18,14 @@ def test_one_thread_more_is_no_news_and_fifty_are() -> None:
     assert many < 1e-6
 
 
+def test_the_last_one_going_down_is_news() -> None:
+    detector = ZScore().build(0)
+    index = SeriesIndex([Series("x/service/-/a", "up")])
+    for window in range(40):
+        detector.learn(_threads(index, window, 1.0))
+    assert detector.score(_threads(index, 40, 0.0)).tail_p[0] < 1e-5
+
+
 def _threads(index: SeriesIndex, window: int, value: float) -> Tick:
     start = window * 60_000
     numbers, values = np.zeros(1, np.int64), np.array([value])
