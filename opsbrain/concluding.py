@@ -6,6 +6,7 @@ Everything here is by identity, so that what a crash makes us say again changes 
 from __future__ import annotations
 
 import logging
+import sqlite3
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -88,5 +89,5 @@ class Deliverer:
             for entry in dispatcher.run_due(now_ms):
                 if entry.state != "delivered":
                     _log.warning("notification %s to %s: %s", entry.state, entry.delivery.notifier, entry.last)
-        except OpsBrainError as error:
+        except (OpsBrainError, sqlite3.Error) as error:  # a full disk, a locked file: the next round may do better
             _log.warning("notifications wait: %s", error)

@@ -1,0 +1,53 @@
+"""Conclusions of a running service: stored and told once, however often a crash makes them be said."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from engine.messages import FIXES, INCIDENTS, Message
+from engine.types import Phase
+from opsbrain.collect import Collected
+from opsbrain.concluding import Conclusions, Deliverer
+from opsbrain.notify.dispatch import Dispatcher
+from opsbrain.notify.outbox import FILE_NAME, Outbox
+from opsbrain.notify.receiver import Receiver
+from opsbrain.notify.webhook import WebhookNotifier
+from opsbrain.secrets import Secret
+from opsbrain.settings import Webhook
+from opsbrain.store import Store
+from tests.opsbrain.samples import T0, fix, incident
+
+SECRET = "whsec_" + "dGVzdC10ZXN0LXRlc3QtdGVzdC10ZXN0LXRlc3Q="
+
+
+def said(*revisions: int) -> Collected:
+    collected = Collected()
+    for revision in revisions:
+        phase = Phase.RESOLVED if revision == 3 else Phase.OPEN
+        collected(Message(INCIDENTS, f"i/{revision}", incident(revision, phase)))
+        collected(Message(FIXES, f"f/{revision}", fix(revision)))
+    return collected
+
+
+def test_each_revision_is_stored_and_told_once_and_in_order(tmp_path: Path) -> None:
+    woken: list[bool] = []
+    with Receiver([SECRET], now_s=lambda: T0 / 1000) as receiver, Store(tmp_path) as store:
+        webhook = WebhookNotifier(Webhook(name="on-call", url=Secret(receiver.url), secrets=(Secret(SECRET),)))
+        outbox = Outbox(tmp_path / FILE_NAME)
+        conclude = Conclusions(store, outbox, [webhook], lambda: woken.append(True))
+        deliverer = Deliverer(tmp_path, [webhook], 86_400_000, lambda: T0)
+        for collected in (said(2, 1), said(1, 2), said(2, 3)):  # as after a crash: some of it again
+            conclude(collected, T0)
+            assert not collected.incidents
+            deliverer._round(Dispatcher(Outbox(tmp_path / FILE_NAME), [webhook]))
+        assert [one.revision for one in store.incident_revisions()] == [1, 2, 3]
+        assert [entry.delivery.kind for entry in outbox.entries()] == ["opened", "updated", "resolved"]
+        assert [one.signature.ok for one in receiver.received] == [True] * 3
+        assert woken == [True, True]
+
+
+def test_a_deliverer_stops_at_once_when_nothing_is_under_way(tmp_path: Path) -> None:
+    deliverer = Deliverer(tmp_path, [], 86_400_000, lambda: T0)
+    deliverer.start()
+    deliverer.stop(within_s=10)
+    assert not deliverer._thread.is_alive()
