@@ -55,7 +55,7 @@ def main(args: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if args is None else args)
     try:
         status = app(args=given or ["--help"], standalone_mode=False)
-        return status if isinstance(status, int) else (0 if given else 2)
+        return (status if isinstance(status, int) else 0) if given else 2
     except typer.TyperException as error:
         return _fail(error.format_message() or "missing command, try --help", 2)
     except ConfigError as error:

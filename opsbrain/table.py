@@ -101,8 +101,8 @@ def _time_column(path: Path, frame: pl.DataFrame) -> str:
 
 def _milliseconds(path: Path, name: str, said: Sequence[Any]) -> Ints:
     numbers = [_number_or_none(one) for one in said]
-    if all(one is not None for one in numbers):
-        values = np.array(numbers, dtype=np.float64)
+    if numbers[0] is not None:
+        values = np.array([np.nan if one is None else one for one in numbers])
         if not np.isfinite(values).all():
             raise _bad_time(path, name, int(np.argmin(np.isfinite(values))), said)
         scale = 1.0 if np.abs(values).max() >= _MILLISECONDS else 1000.0

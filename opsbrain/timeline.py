@@ -10,6 +10,7 @@ import typer
 
 from engine.types import Fix, Incident
 from opsbrain.export import newest
+from opsbrain.output import printable
 from opsbrain.replaying import Conclusions
 
 SHOWN_INCIDENTS = 30
@@ -46,25 +47,26 @@ def print_conclusions(
 def print_incident(incident: Incident, *, evidence: int = 1) -> None:
     """Print one incident with its first causes."""
     resolved = f", resolved {clock(incident.resolved_ms)}" if incident.resolved_ms is not None else ""
-    typer.echo(f"\n{clock(incident.opened_ms)}  {incident.id}  {incident.severity}  {incident.title}{resolved}")
+    typer.echo(
+        f"\n{clock(incident.opened_ms)}  {incident.id}  {incident.severity}  {printable(incident.title)}{resolved}"
+    )
     if incident.ranking.abstained is not None:
-        typer.echo(f"    no cause named: {incident.ranking.abstained}")
+        typer.echo(f"    no cause named: {printable(incident.ranking.abstained)}")
     for place, cause in enumerate(incident.ranking.causes[:SHOWN_CAUSES], start=1):
         typer.echo(f"    {place}. {cause.entity}  {cause.score:.2f}")
         for line in cause.evidence[: evidence if place == 1 else min(evidence, 1)]:
-            typer.echo(f"         {line.text}")
+            typer.echo(f"         {printable(line.text)}")
 
 
 def print_fix(fix: Fix) -> None:
     """Print one fix with the verdict of each check and its undo."""
-    typer.echo(f"    fix {fix.id}: {fix.title}  [{fix.risk.value}]")
+    typer.echo(f"    fix {fix.id}: {printable(fix.title)}  [{fix.risk.value}]")
     for verdict in fix.verdicts:
-        typer.echo(f"         {verdict.check:<13} {verdict.outcome.value:<13} {verdict.showed}")
+        typer.echo(f"         {verdict.check:<13} {verdict.outcome.value:<13} {printable(verdict.showed)}")
     for name, actions in (("action", fix.actions), ("undo", fix.undo)):
         for action in actions:
-            typer.echo(
-                f"         {name:<7} {action.verb} {action.kind} {action.namespace}/{action.name}: {_clip(action.body)}"
-            )
+            told = f"{action.verb} {action.kind} {action.namespace}/{action.name}: {_clip(action.body)}"
+            typer.echo(f"         {name:<7} {printable(told)}")
 
 
 def standing_fixes(fixes: Iterable[Fix], incident: Incident) -> list[Fix]:

@@ -10,7 +10,7 @@ from engine.types import Incident
 from engine.values import plain
 from opsbrain.commands.conclusions import From, read_concluded
 from opsbrain.commands.options import Config, Json, Set
-from opsbrain.output import print_json, print_table
+from opsbrain.output import print_json, print_table, printable
 from opsbrain.report.words import clock, day, duration, short
 from opsbrain.timeline import print_fix, print_incident
 
@@ -47,7 +47,7 @@ def show(
         return
     print_incident(incident, evidence=8)
     for step in incident.transitions:
-        typer.echo(f"    {clock(step.at_ms)}  {step.what:<9} {step.reason}")
+        typer.echo(f"    {clock(step.at_ms)}  {step.what:<9} {printable(step.reason)}")
     for fix in fixes:
         print_fix(fix)
 
