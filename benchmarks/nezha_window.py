@@ -7,6 +7,7 @@ features, `rca.wide` ranks them, as `opsbrain rank` does.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
@@ -27,13 +28,18 @@ AFTER: Final = 3  # minutes of logs and spans that the data set has around each 
 TOPS: Final = (1, 3, 5)
 
 
-def score(day: Day) -> tuple[dict[str, float], list[dict[str, Any]]]:
-    """Return AS@1, 3 and 5 (share of faults whose service is among the first k) and one case a fault."""
-    cases = [_case(day, fault) for fault in day.faults]
-    return {f"as{k}": _share(cases, k) for k in TOPS}, cases
+def cases_of(day: Day) -> list[dict[str, Any]]:
+    """Return one case a fault."""
+    return [_case(day, fault) for fault in day.faults]
 
 
-def _share(cases: list[dict[str, Any]], k: int) -> float:
+def score(cases: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """Return AS@1, 3 and 5: the share of faults whose service is among the first k."""
+    faults = [one for one in cases if one["protocol"] == "window"]
+    return {f"as{k}": _share(faults, k) for k in TOPS}
+
+
+def _share(cases: Sequence[Mapping[str, Any]], k: int) -> float:
     hits = [one["rank"] is not None and one["rank"] <= k for one in cases]
     return sum(hits) / len(hits) if hits else float("nan")
 
