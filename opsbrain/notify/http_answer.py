@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from datetime import UTC
 from email.utils import parsedate_to_datetime
-
-import httpx
+from typing import TYPE_CHECKING
 
 from engine.errors import Permanent, Retryable
+
+if TYPE_CHECKING:
+    import httpx
 
 _AGAIN = frozenset({408, 425, 429})
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-
-import httpx
+from typing import TYPE_CHECKING
 
 from engine.errors import ConfigError, Permanent, Retryable
 from opsbrain.notify.http_answer import judge
+
+if TYPE_CHECKING:
+    import httpx  # at run time inside the functions: it takes a third of a second, which no other command should pay
 
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
@@ -16,6 +18,8 @@ class Poster:
     """Posts bodies to one address. The address may hold a token, so errors name the receiver, never the address."""
 
     def __init__(self, url: str, receiver: str, timeout_s: float) -> None:
+        import httpx
+
         self._url = _parse(url, receiver)
         self._receiver = receiver
         # A proxy set for the outside must not catch what goes to this machine.
@@ -25,6 +29,8 @@ class Poster:
 
     def post(self, body: bytes, headers: Mapping[str, str], now_ms: int) -> str:
         """Return what the receiver answered; raise Retryable or Permanent."""
+        import httpx
+
         try:
             response = self._client.post(self._url, content=body, headers={"user-agent": "opsbrain", **headers})
         except httpx.TransportError as error:
@@ -39,6 +45,8 @@ class Poster:
 
 
 def _parse(url: str, receiver: str) -> httpx.URL:
+    import httpx
+
     try:
         parsed = httpx.URL(url)
     except httpx.InvalidURL as error:

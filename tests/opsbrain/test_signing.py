@@ -60,3 +60,15 @@ def test_a_bad_secret_is_refused_and_not_shown(bad):
     with pytest.raises(ConfigError, match=r"^notify\.webhooks\.x\.secrets: ") as caught:
         parse_secret(bad, "notify.webhooks.x.secrets")
     assert bad.removeprefix("whsec_") not in str(caught.value) or not bad.removeprefix("whsec_")
+
+
+def test_the_snippet_in_the_docs_verifies_what_we_sign():
+    import re
+    from pathlib import Path
+    from typing import Any
+
+    page = (Path(__file__).resolve().parents[2] / "docs" / "notifications.md").read_text()
+    names: dict[str, Any] = {}
+    exec(re.findall(r"```python\n(.*?)```", page, re.DOTALL)[0], names)
+    assert names["signature_holds"](SECRET, headers(OTHER, SECRET), BODY)
+    assert not names["signature_holds"](SECRET, headers(OTHER), BODY)
