@@ -133,6 +133,7 @@ class ForestDetector:
         self._models: dict[str, State] = {} if resume is None else dict(resume["models"])
         self._tails = TailCalibration(1, None if resume is None else resume["tails"])
         self._layout = _Layout(self._models)
+        self._judged: tuple[Tick, _Judged] | None = None  # of the tick scored last: it is learned next
 
     def score(self, tick: Tick) -> Scores:
         """Return the score of each entity at the series it blames; NaN elsewhere, and everywhere before a fit."""
@@ -141,6 +142,7 @@ class ForestDetector:
         direction = np.zeros(count, dtype=np.int8)
         layout = self._laid_out(tick.index)
         judged = self._judge(tick, layout)
+        self._judged = (tick, judged)
         at = judged.blamed
         raw[at] = judged.raw
         tail_p[at] = self._tails.tail_p(judged.entity, np.zeros_like(judged.entity), judged.score)
@@ -153,7 +155,10 @@ class ForestDetector:
 
     def learn(self, tick: Tick) -> None:
         """Take the entities' scores into the calibration; the forests themselves learn by fits."""
-        judged = self._judge(tick, self._laid_out(tick.index))
+        if self._judged is not None and self._judged[0] is tick:
+            judged = self._judged[1]
+        else:
+            judged = self._judge(tick, self._laid_out(tick.index))
         everyone = np.ones(len(judged.entity), dtype=np.bool_)
         self._tails.learn(judged.entity, np.zeros_like(judged.entity), judged.score, everyone)
 
@@ -162,6 +167,7 @@ class ForestDetector:
         if fit.model == "forest" and fit.state is not None:
             self._models[fit.scope] = fit.state
             self._layout = _Layout(self._models)
+            self._judged = None
 
     def snapshot(self) -> State:
         """Return a copy of all state. Models are never written to, and shared."""

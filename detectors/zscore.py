@@ -105,10 +105,12 @@ class ZScoreDetector:
         }
         self._columns = Columns(fields, None if resume is None else resume["series"])
         self._tails = TailCalibration(len(scales.FORMS), None if resume is None else resume["tails"])
+        self._scored: tuple[Tick, _Normal] | None = None  # the tick scored last: it is learned next
 
     def score(self, tick: Tick) -> Scores:
         """Return |z| as `raw`, its two-sided tail probability, and the band that leaves one in a thousand outside."""
         normal = self._normal(tick)
+        self._scored = (tick, normal)
         raw = np.abs(normal.z)
         forms = normal.forms.astype(np.int64)
         half = self._tails.score_at(BAND_P, tick.series, forms) * normal.believed
@@ -123,7 +125,8 @@ class ZScoreDetector:
 
     def learn(self, tick: Tick) -> None:
         """Take the tick into level, spread and tails; rows without a number teach nothing."""
-        normal = self._normal(tick)
+        normal = self._scored[1] if self._scored is not None and self._scored[0] is tick else self._normal(tick)
+        self._scored = None
         self._claim(tick)
         self._columns["whole"][tick.series] &= scales.looks_whole(tick.values).astype(np.int8)
         usable = np.isfinite(normal.value)
