@@ -106,9 +106,16 @@ def _at_once(content: bytes, header: Sequence[str], lines: int) -> pl.DataFrame 
         frame = pl.read_csv(content, infer_schema=False, has_header=False, skip_rows=1, new_columns=list(header))
     except pl.exceptions.PolarsError:
         return None
-    if frame.height != lines or frame.width != len(header):
+    if frame.height != lines or frame.width != len(header) or _may_lack_fields(content, frame):
         return None
     return frame.with_columns(row=pl.int_range(2, lines + 2, dtype=pl.Int64))
+
+
+def _may_lack_fields(content: bytes, frame: pl.DataFrame) -> bool:
+    """Return whether a line may be too short, which polars fills up in silence."""
+    if b'"' in content:
+        return frame.to_series(-1).has_nulls()
+    return content.count(b",") != (frame.height + 1) * (frame.width - 1)
 
 
 def _line_by_line(content: bytes, header: Sequence[str], name: str) -> tuple[pl.DataFrame, list[Refusal]]:
