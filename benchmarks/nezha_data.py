@@ -159,7 +159,7 @@ def main_minute(frames: Mapping[Kind, pl.DataFrame]) -> int:
 
 def _system(frames: Mapping[Kind, pl.DataFrame]) -> str:
     names = {one.rsplit("/", 1)[1] for frame in frames.values() for one in frame["entity"].unique() if is_service(one)}
-    return "tt" if 2 * sum(one.startswith(_TRAIN_TICKET) for one in names) > len(names) else "ob"
+    return "tt" if any(one.startswith(_TRAIN_TICKET) for one in names) else "ob"
 
 
 def _reference(root: Path, name: str) -> dict[Kind, pl.DataFrame]:
