@@ -146,8 +146,8 @@ class Shipper:
         self._producer.poll(0)
 
 
-def produce_recording(path: Path, shipper: Shipper, *, by_entity: bool, lines: slice = slice(None)) -> Sent:
-    """Send the lines of a recording of our own, all or a slice of each input; return what was sent."""
+def produce_recording(path: Path, shipper: Shipper, *, by_entity: bool, lines: slice = slice(None)) -> None:
+    """Send the lines of a recording of our own, all or a slice of each input."""
     manifest = msgspec.json.decode((path / MANIFEST).read_bytes())
     identity = Identity(scope=manifest["scope"])
     for one in manifest["inputs"]:
@@ -157,17 +157,15 @@ def produce_recording(path: Path, shipper: Shipper, *, by_entity: bool, lines: s
         for at in range(0, len(bodies), _BATCH):
             part = bodies[at : at + _BATCH]
             shipper.send(topic, part, _entities(format, part) if by_entity else [None] * len(part))
-    return shipper.end()
 
 
-def produce_rows(recorded: Source, shipper: Shipper, *, by_entity: bool) -> Sent:
-    """Send a source's rows in the wire format of their kind, each input in its order; return what was sent."""
+def produce_rows(recorded: Source, shipper: Shipper, *, by_entity: bool) -> None:
+    """Send a source's rows in the wire format of their kind, each input in its order."""
     for name, kind in sorted(recorded.partitions().items()):
         topic = shipper.topic(kind, wire.FORMAT_OF[kind])
         for rows in _batches(recorded.open(name)):
             entities = rows["entity"].to_list() if by_entity else [None] * rows.height
             shipper.send(topic, wire.encode(kind, rows), entities)
-    return shipper.end()
 
 
 def _batches(reader: Reader) -> Iterator[pl.DataFrame]:
@@ -239,12 +237,13 @@ def main(
     """Send recorded data to a broker as shippers would have."""
     shipper = Shipper(bootstrap, telemetry_partitions)
     if format == "opsbrain":
-        sent = produce_recording(path, shipper, by_entity=not by_turns)
+        produce_recording(path, shipper, by_entity=not by_turns)
     else:
         recorded = source(format, path, day)
         if minutes is not None:
             recorded = Minutes(recorded, *minutes_of(minutes))
-        sent = produce_rows(recorded, shipper, by_entity=not by_turns)
+        produce_rows(recorded, shipper, by_entity=not by_turns)
+    sent = shipper.end()
     for topic in sorted(sent.messages):
         typer.echo(f"{topic}  {sent.formats[topic]}  {sent.messages[topic]:,} messages")
     typer.echo(f"kinds without data: {', '.join(kind for kind in KINDS if f'telemetry.{kind}' not in sent.messages)}")

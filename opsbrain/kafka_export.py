@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+
 from engine.errors import SourceError
 from engine.messages import ANOMALIES, CHANGES, DEADLETTERS, FIXES, INCIDENTS, LATE
 from engine.runners.embedded import Accounts
 from engine.runners.kafka.codec import decode
 from engine.runners.kafka.config import KafkaConfig
-from engine.runners.kafka.snapshots import TopicReader
+from engine.runners.kafka.reader import TopicReader
 from engine.runners.kafka.topics import reach
 from engine.types import Mark
 from opsbrain.collect import Collected
@@ -30,15 +32,7 @@ def conclusions(config: KafkaConfig, resolution_ms: int) -> Conclusions:
         )
     reader = TopicReader(config, config.group("export"))
     try:
-        collected = Collected()
-        for stream in CONCLUSIONS:
-            topic = config.topic(stream)
-            for partition in range(present[topic]):
-                for one in reader.read(topic, partition):
-                    message = decode(stream, one.key(), one.value(), dict(one.headers() or ()))
-                    if not isinstance(message.payload, Mark):
-                        collected(message)
-        accepted = _accepted(config, reader)
+        collected, rows = _read(config, reader, present)
     finally:
         reader.close()
     return Conclusions(
@@ -46,25 +40,41 @@ def conclusions(config: KafkaConfig, resolution_ms: int) -> Conclusions:
         incidents=tuple(collected.incidents.values()),
         fixes=tuple(collected.fixes.values()),
         dead_letters=tuple(collected.dead_letters.values()),
-        accounts=Accounts(accepted, sum(collected.late.values()), dead_lettered=len(collected.dead_letters)),
+        accounts=Accounts(rows, sum(collected.late.values()), dead_lettered=len(collected.dead_letters)),
         history=None,
         resolution_ms=resolution_ms,
         elapsed_s=0.0,
     )
 
 
-def _accepted(config: KafkaConfig, reader: TopicReader) -> int:
-    """Return how many rows went into windows, as the decoders' marks say; each input and window once.
-
-    The marks are on three topics and on every partition of them: one partition of the smallest topic tells all.
-    """
-    rows: dict[tuple[str, int, str], int] = {}
-    for one in reader.read(config.topic(CHANGES), 0):
+def _read(config: KafkaConfig, reader: TopicReader, present: Mapping[str, int]) -> tuple[Collected, int]:
+    """Return what was concluded, and how many rows went into windows."""
+    streams = {config.topic(stream): stream for stream in (*CONCLUSIONS, CHANGES)}
+    collected = Collected()
+    marks: list[Mark] = []
+    # decoders' marks are on three topics and on every partition of them: one partition of the smallest topic tells all
+    wanted = [
+        (topic, n) for topic, stream in streams.items() for n in range(present[topic] if stream != CHANGES else 1)
+    ]
+    for one in reader.whole(wanted):
+        stream = streams[one.topic()]
         headers = dict(one.headers() or ())
-        if headers.get("type") == b"mark":
-            mark = decode(CHANGES, one.key(), one.value(), headers).payload
-            if isinstance(mark, Mark):
-                for start, kinds in mark.windows.items():
-                    for kind, coverage in kinds.items():
-                        rows[mark.producers[0], start, kind] = coverage.rows
+        if stream != CHANGES or headers.get("type") == b"mark":
+            message = decode(stream, one.key(), one.value(), headers)
+            if isinstance(message.payload, Mark):
+                marks.append(message.payload)
+            else:
+                collected(message)
+    return collected, _accepted(marks)
+
+
+def _accepted(marks: Iterable[Mark]) -> int:
+    """Return how many rows the decoders' marks speak of; each input and window once, however often it was said."""
+    rows = {
+        (producer, start, kind): coverage.rows
+        for mark in marks
+        for producer in mark.producers
+        for start, kinds in mark.windows.items()
+        for kind, coverage in kinds.items()
+    }
     return sum(rows.values())

@@ -13,24 +13,21 @@ written last: all of them are true, and the furthest leaves the least to do agai
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import Final
 
 import msgspec
 
-from engine.errors import SourceError, StateMismatch
+from engine.errors import StateMismatch
 from engine.runners.kafka.config import SNAPSHOTS, KafkaConfig
+from engine.runners.kafka.reader import TopicReader
 from engine.runners.kafka.sender import Sender
 from engine.state_codec import decode_state, encode_state
 from engine.types import State
 
-if TYPE_CHECKING:
-    from confluent_kafka import Consumer
-
 VERSION: Final = 1
 CHUNK_BYTES: Final = 512 * 1024  # fits the 1 MB that brokers allow by default
-READ_TIMEOUT_S: Final = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +59,7 @@ class Snapshots:
     def load(self, partition: int) -> dict[str, Snapshot]:
         """Return the furthest whole snapshot of each step on `partition`; steps without one are not in it."""
         found: dict[bytes, bytes] = {}
-        for message in self._reader.read(self._topic, partition):
+        for message in self._reader.whole([(self._topic, partition)]):
             if message.value() is None:
                 found.pop(message.key(), None)
             else:
@@ -109,68 +106,6 @@ class Snapshots:
     def forget(self) -> None:
         """Forget what is in the topic: the partitions are somebody else's now."""
         self._keys.clear()
-
-
-class TopicReader:
-    """Reads stretches of single partitions, outside every consumer group: snapshots, and inputs that are behind."""
-
-    def __init__(self, config: KafkaConfig, group: str) -> None:
-        from confluent_kafka import Consumer
-
-        # the group's name is only for asking what it committed: a consumer that never subscribes disturbs nobody
-        self._consumer: Consumer = Consumer(
-            config.client(
-                group_id=group,
-                enable_auto_commit=False,
-                enable_partition_eof=True,
-                auto_offset_reset="error",
-                fetch_wait_max_ms=50,
-            )
-        )
-
-    def read(self, topic: str, partition: int, start: int | None = None, end: int | None = None) -> Iterator[Any]:
-        """Yield the messages of [start, end), by default from the first one there is to the current end.
-
-        Raises SourceError when the broker does not answer, StateMismatch when rows from `start` on are gone.
-        """
-        from confluent_kafka import OFFSET_BEGINNING, KafkaError, TopicPartition
-
-        self._consumer.assign([TopicPartition(topic, partition, OFFSET_BEGINNING if start is None else start)])
-        try:
-            while True:
-                message = self._consumer.poll(READ_TIMEOUT_S)
-                if message is None:
-                    raise SourceError(f"kafka: {topic}/{partition} cannot be read: no answer in {READ_TIMEOUT_S:g} s")
-                error = message.error()
-                if error is None:
-                    if end is not None and message.offset() >= end:
-                        return
-                    yield message
-                elif error.code() == KafkaError._PARTITION_EOF:
-                    return
-                elif error.code() == KafkaError._AUTO_OFFSET_RESET:
-                    raise StateMismatch(
-                        f"kafka: {topic}/{partition} no longer holds offset {start}, from which on state must be "
-                        "made again; raise its retention and start with a new kafka.topic_prefix"
-                    )
-                elif not error.retriable():
-                    raise SourceError(f"kafka: {topic}/{partition} cannot be read: {error.str()}")
-        finally:
-            self._consumer.unassign()
-
-    def committed(self, topics: Iterable[str], partition: int) -> dict[str, int]:
-        """Return the group's committed offset of `partition` of each topic that has one."""
-        from confluent_kafka import KafkaException, TopicPartition
-
-        try:
-            found = self._consumer.committed([TopicPartition(one, partition) for one in topics], timeout=READ_TIMEOUT_S)
-        except KafkaException as error:
-            raise SourceError(f"kafka: committed offsets cannot be read: {error.args[0].str()}") from error
-        return {one.topic: one.offset for one in found if one.offset >= 0}
-
-    def close(self) -> None:
-        """Leave the broker."""
-        self._consumer.close()
 
 
 def _whole(step: str, partition: int, stem: bytes, found: Mapping[bytes, bytes]) -> Snapshot | None:

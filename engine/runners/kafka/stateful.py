@@ -31,8 +31,9 @@ from engine.errors import OpsBrainError, SourceError, StateMismatch
 from engine.flow import FLOW, EngineConfig, Step, Wire
 from engine.runners.kafka.codec import decode, shards_of
 from engine.runners.kafka.config import KafkaConfig
+from engine.runners.kafka.reader import TopicReader
 from engine.runners.kafka.sender import Sender
-from engine.runners.kafka.snapshots import Snapshot, Snapshots, TopicReader
+from engine.runners.kafka.snapshots import Snapshot, Snapshots
 from engine.types import Mark
 
 if TYPE_CHECKING:
@@ -229,7 +230,7 @@ class Stateful:
             if committed <= position:
                 continue
             log.warning("steps: reading %s/%d again from %d to %d", topic, host.partition, position, committed)
-            for message in self._reader.read(topic, host.partition, position, committed):
+            for message in self._reader.between(topic, host.partition, position, committed):
                 headers = dict(message.headers() or ())
                 self._run(host, stream, message.offset(), message.key(), message.value(), headers)
             host.positions[stream] = committed

@@ -1,0 +1,145 @@
+"""Workers on a real broker conclude what the embedded replay concludes, whatever happens to them."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from benchmarks.produce import Sent, Shipper, produce_recording
+from tests.conftest import ROOT
+from tests.kafka.conftest import Broker, free_ports
+from tests.kafka.exports import bytes_of, differences
+from tests.kafka.workers import Cluster, opsbrain, working
+
+RECORDING = ROOT / "opsbrain" / "recordings" / "checkout-lock"
+
+MALFORMED = (b"", b"{", b"\xff\xfe", b"[1]", b'{"log":1}', b"null", b'{"@timestamp":"never","log":"x"}')
+LATE = b'{"@timestamp":1795220000.0,"log":"INFO long ago","kubernetes":{"pod_name":"store-0","namespace_name":"shop"}}'
+
+
+@dataclass
+class Recorded:
+    """The recording on two partitions a topic, and what one undisturbed worker made of it."""
+
+    broker: Broker
+    sent: Sent
+    total: int
+    folder: Path
+    undisturbed: Path
+
+    def cluster(self, name: str) -> Cluster:
+        return cluster(self.broker, self.folder, name, self.sent)
+
+
+def cluster(broker: Broker, folder: Path, name: str, sent: Sent) -> Cluster:
+    unique = f"{name}-{folder.name}-{folder.parent.name}"
+    return Cluster.over(broker.bootstrap, folder, unique, sent.formats, scope="demo", resolution_s=10)
+
+
+@pytest.fixture(scope="module")
+def recorded(broker: Broker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Recorded]:
+    folder = tmp_path_factory.mktemp("recorded")
+    shipper = Shipper(broker.bootstrap, 2, prefix=f"{folder.parent.name}-{folder.name}.telemetry.")
+    produce_recording(RECORDING, shipper, by_entity=False)
+    sent = shipper.end()
+    total = sum(sent.messages.values())
+    with working(cluster(broker, folder, "undisturbed", sent)) as undisturbed:
+        undisturbed.start()
+        undisturbed.wait_until_done()
+        assert undisturbed.stop() == [0], undisturbed.said()
+        yield Recorded(broker, sent, total, folder, undisturbed.export())
+
+
+def test_workers_conclude_what_the_embedded_replay_concludes(recorded: Recorded, tmp_path: Path) -> None:
+    flags = ("--set", "pipeline.fit_every_s=120", "--set", "pipeline.fit_delay_s=60")
+    replayed = opsbrain("replay", str(RECORDING), "--format", "opsbrain", "--out", str(tmp_path), *flags)
+    assert replayed.returncode == 0, replayed.stderr
+    assert differences(recorded.undisturbed, tmp_path) == []
+    summaries = [json.loads((one / "summary.json").read_text()) for one in (recorded.undisturbed, tmp_path)]
+    assert summaries[0]["counts"] == summaries[1]["counts"]
+    assert summaries[0]["rows"] == summaries[1]["rows"]
+    assert summaries[0]["rows"]["sent"] == recorded.total
+    assert summaries[0]["counts"]["incidents"] >= 1
+
+
+def test_a_killed_worker_that_comes_back_says_the_same_to_the_byte(recorded: Recorded) -> None:
+    with working(recorded.cluster("killed")) as cluster:
+        for share in (0.2, 0.6):
+            worker = cluster.start()
+            cluster.wait_until_read(share, recorded.total)
+            cluster.kill(worker)
+        cluster.start()
+        cluster.wait_until_done()
+        assert cluster.stop()[-1] == 0, cluster.said()
+        assert bytes_of(cluster.export()) == bytes_of(recorded.undisturbed)
+
+
+def test_two_workers_of_which_one_dies_say_the_same_to_the_byte(recorded: Recorded) -> None:
+    with working(recorded.cluster("two")) as cluster:
+        worker = cluster.start()
+        cluster.start()
+        cluster.wait_until_read(0.3, recorded.total)
+        cluster.start()
+        cluster.kill(worker)
+        cluster.wait_until_done()
+        assert cluster.stop()[1:] == [0, 0], cluster.said()
+        assert bytes_of(cluster.export()) == bytes_of(recorded.undisturbed)
+
+
+def test_what_cannot_be_read_becomes_dead_letters_and_every_row_is_accounted_for(
+    broker: Broker, tmp_path: Path
+) -> None:
+    shipper = Shipper(broker.bootstrap, 2, prefix=f"{tmp_path.name}.telemetry.")
+    malformed = [MALFORMED[number % len(MALFORMED)] for number in range(1_000)]
+    logs = shipper.topic("logs", "fluentbit")
+    shipper.send(logs, malformed[:500], [None] * 500)
+    shipper.send(logs, [LATE], ["late"])  # before everything else of its partition: this one is in time
+    produce_recording(RECORDING, shipper, by_entity=False, lines=slice(2_000))
+    shipper.send(logs, malformed[500:] + [LATE] * 10, [None] * 500 + ["late"] * 10)
+    sent = shipper.end()
+    with working(cluster(broker, tmp_path, "malformed", sent)) as workers:
+        killed = workers.start()
+        workers.wait_until_read(0.5, sum(sent.messages.values()))
+        workers.kill(killed)
+        workers.start()
+        workers.wait_until_done()
+        assert workers.stop()[-1] == 0, workers.said()
+        summary = json.loads((workers.export() / "summary.json").read_text())
+    rows = summary["rows"]
+    assert rows["dead_lettered"] == summary["counts"]["deadletters"] == 1_000
+    assert rows["late"] == 10
+    assert rows["sent"] == sum(sent.messages.values())
+    assert rows["sent"] == sum(rows[one] for one in ("accepted", "late", "duplicate", "dead_lettered"))
+
+
+def test_without_a_broker_a_worker_waits_and_says_so_once(tmp_path: Path) -> None:
+    nowhere = Broker(f"127.0.0.1:{free_ports()[0]}", None)
+    sent = Sent({}, {"telemetry.logs": "fluentbit"})
+    with working(cluster(nowhere, tmp_path, "nowhere", sent)) as workers:
+        worker = workers.start()
+        with pytest.raises(subprocess.TimeoutExpired):
+            worker.wait(timeout=9)
+        assert workers.stop() == [0]
+        (line,) = workers.said().splitlines()
+        assert "no broker answers" in line and "kafka.bootstrap" in line
+        done = opsbrain("export", "--config", str(workers.settings), "--out", str(tmp_path / "out"))
+        assert done.returncode == 1
+        assert "no broker answers" in done.stderr and len(done.stderr.splitlines()) == 1
+
+
+def test_a_worker_without_a_setting_says_which(tmp_path: Path) -> None:
+    done = opsbrain("worker")
+    assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
+    assert "kafka.bootstrap is empty" in done.stderr
+
+
+def test_export_where_no_worker_ran_says_so(broker: Broker, tmp_path: Path) -> None:
+    flags = ["--set", f"kafka.bootstrap={broker.bootstrap}", "--set", f"kafka.topic_prefix={tmp_path.name}."]
+    done = opsbrain("export", *flags, "--out", str(tmp_path / "out"))
+    assert (done.returncode, len(done.stderr.splitlines())) == (1, 1)
+    assert "opsbrain worker" in done.stderr
