@@ -41,6 +41,7 @@ class Cluster:
         *,
         scope: str,
         resolution_s: int,
+        fit_every_s: int = 120,
         partitions: int = 4,
         more: str = "",
     ) -> Cluster:
@@ -50,7 +51,7 @@ class Cluster:
             for topic, format in formats.items()
         )
         text = (
-            f"{more}\n[pipeline]\nresolution_s = {resolution_s}\nfit_every_s = 120\nfit_delay_s = 60\n"
+            f"{more}\n[pipeline]\nresolution_s = {resolution_s}\nfit_every_s = {fit_every_s}\nfit_delay_s = 60\n"
             f'[store]\nfolder = "{folder / name / "store"}"\n'
             f'[kafka]\nbootstrap = "{bootstrap}"\ngroup_prefix = "{name}"\ntopic_prefix = "{name}."\n'
             f"partitions = {partitions}\nsession_timeout_s = {SESSION_S}\ncheckpoint_every_s = 0.5\n{topics}"
