@@ -182,9 +182,7 @@ def out_of_memory() -> Situation:
 def failing_node() -> Situation:
     """Return: node-1 is not ready, node-2 is."""
     early = ONSET_MS - 3_600_000
-    inventory = inventory_of(
-        (node("node-1", ready=False), NODE, early), (node("node-2"), "demo/node/-/node-2", early)
-    )
+    inventory = inventory_of((node("node-1", ready=False), NODE, early), (node("node-2"), "demo/node/-/node-2", early))
     return situation_of(inventory, [anomaly(NODE, "event.NodeNotReady", 1, 1.0, "count")], entity=NODE)
 
 

@@ -225,5 +225,3 @@ def _texts(value: object, path: str = "") -> Iterator[tuple[str, str]]:
     elif isinstance(value, list):
         for number, one in enumerate(value):
             yield from _texts(one, f"{path}/{number}")
-
-

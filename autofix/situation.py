@@ -38,9 +38,7 @@ class Situation:
 
     def changes(self, kind: str) -> list[Change]:
         """Return the incident's changes of one kind, newest first."""
-        return sorted(
-            (one for one in self.incident.changes if one.kind == kind), key=lambda one: (-one.ts_ms, one.id)
-        )
+        return sorted((one for one in self.incident.changes if one.kind == kind), key=lambda one: (-one.ts_ms, one.id))
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,9 +43,7 @@ def node(ready="True", cordoned=False, heartbeat="1"):
         "metadata": {"name": "node-1"},
         "spec": {"unschedulable": True} if cordoned else {},
         "status": {
-            "conditions": [
-                {"type": "Ready", "status": ready, "reason": "KubeletReady", "lastHeartbeatTime": heartbeat}
-            ]
+            "conditions": [{"type": "Ready", "status": ready, "reason": "KubeletReady", "lastHeartbeatTime": heartbeat}]
         },
     }
 
