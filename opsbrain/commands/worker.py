@@ -19,6 +19,9 @@ def worker(config: Config = None, set_: Set = None) -> None:
     """Run a worker on Kafka until interrupted; run as many as you like, they share the work."""
     from engine.runners.kafka.worker import run_worker
 
+    stopped = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stopped.set())
     settings = load_settings(config, os.environ, set_ or ())
     kafka = kafka_config(settings)
     if not kafka.telemetry:
@@ -28,7 +31,4 @@ def worker(config: Config = None, set_: Set = None) -> None:
     engine = engine_config(settings)
     notify = NotifyRole.of(settings, kafka)
     logging.basicConfig(format="opsbrain worker: %(message)s", level=logging.WARNING)
-    stopped = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stopped.set())
     run_worker(engine, kafka, stopped, [] if notify is None else [notify.run])

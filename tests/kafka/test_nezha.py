@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
@@ -21,7 +22,7 @@ DAY, MINUTES = "2023-01-29", "08:41-09:30"
 @pytest.mark.timeout(400)
 def test_fault_minutes_through_workers_equal_their_embedded_replay(broker: Broker, tmp_path: Path) -> None:
     recorded = Minutes(source("nezha", dataset("nezha"), DAY), *minutes_of(MINUTES))
-    name = f"nezha-{tmp_path.parent.name}"
+    name = f"nezha-{time.time_ns()}"
     shipper = Shipper(broker.bootstrap, 2, prefix=f"{name}.telemetry.")
     produce_rows(recorded, shipper, by_entity=True)
     sent = shipper.end()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,13 +12,16 @@ from pathlib import Path
 import pytest
 
 from benchmarks.produce import Sent, Shipper, produce_recording
+from opsbrain.export import read_export
+from opsbrain.notify.receiver import Receiver
 from tests.conftest import ROOT
 from tests.kafka.conftest import Broker, free_ports
 from tests.kafka.exports import bytes_of, differences
-from tests.kafka.workers import Cluster, opsbrain, working
+from tests.kafka.workers import Cluster, opsbrain, wait_until, working
 
 RECORDING = ROOT / "opsbrain" / "recordings" / "checkout-lock"
 
+SECRET = "whsec_" + "b25seS1mb3ItdGVzdHMtbm90LWEtc2VjcmV0LS0="
 MALFORMED = (b"", b"{", b"\xff\xfe", b"[1]", b'{"log":1}', b"null", b'{"@timestamp":"never","log":"x"}')
 LATE = b'{"@timestamp":1795220000.0,"log":"INFO long ago","kubernetes":{"pod_name":"store-0","namespace_name":"shop"}}'
 
@@ -32,19 +36,19 @@ class Recorded:
     folder: Path
     undisturbed: Path
 
-    def cluster(self, name: str) -> Cluster:
-        return cluster(self.broker, self.folder, name, self.sent)
+    def cluster(self, name: str, more: str = "") -> Cluster:
+        return cluster(self.broker, self.folder, name, self.sent, more)
 
 
-def cluster(broker: Broker, folder: Path, name: str, sent: Sent) -> Cluster:
-    unique = f"{name}-{folder.name}-{folder.parent.name}"
-    return Cluster.over(broker.bootstrap, folder, unique, sent.formats, scope="demo", resolution_s=10)
+def cluster(broker: Broker, folder: Path, name: str, sent: Sent, more: str = "") -> Cluster:
+    unique = f"{name}-{time.time_ns()}"  # a broker that stays may hold what an earlier run left
+    return Cluster.over(broker.bootstrap, folder, unique, sent.formats, scope="demo", resolution_s=10, more=more)
 
 
 @pytest.fixture(scope="module")
 def recorded(broker: Broker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Recorded]:
     folder = tmp_path_factory.mktemp("recorded")
-    shipper = Shipper(broker.bootstrap, 2, prefix=f"{folder.parent.name}-{folder.name}.telemetry.")
+    shipper = Shipper(broker.bootstrap, 2, prefix=f"{time.time_ns()}.telemetry.")
     produce_recording(RECORDING, shipper, by_entity=False)
     sent = shipper.end()
     total = sum(sent.messages.values())
@@ -68,15 +72,22 @@ def test_workers_conclude_what_the_embedded_replay_concludes(recorded: Recorded,
 
 
 def test_a_killed_worker_that_comes_back_says_the_same_to_the_byte(recorded: Recorded) -> None:
-    with working(recorded.cluster("killed")) as cluster:
-        for share in (0.2, 0.6):
-            worker = cluster.start()
-            cluster.wait_until_read(share, recorded.total)
-            cluster.kill(worker)
-        cluster.start()
-        cluster.wait_until_done()
-        assert cluster.stop()[-1] == 0, cluster.said()
-        assert bytes_of(cluster.export()) == bytes_of(recorded.undisturbed)
+    with Receiver([SECRET]) as receiver:
+        webhook = f'[[notify.webhooks]]\nname = "test"\nurl = "{receiver.url}"\nsecrets = ["{SECRET}"]\n'
+        with working(recorded.cluster("killed", webhook)) as cluster:
+            for share in (0.2, 0.6):
+                worker = cluster.start()
+                cluster.wait_until_read(share, recorded.total)
+                cluster.kill(worker)
+            cluster.start()
+            cluster.wait_until_done()
+            incidents = read_export(recorded.undisturbed).incidents
+            wait_until(lambda: len({one.headers["webhook-id"] for one in receiver.received}) >= len(incidents))
+            assert cluster.stop()[-1] == 0, cluster.said()
+            assert bytes_of(cluster.export()) == bytes_of(recorded.undisturbed)
+    told = {one.headers["webhook-id"] for one in receiver.received}
+    assert len(told) == len(incidents)
+    assert all(one.signature.ok for one in receiver.received)
 
 
 def test_two_workers_of_which_one_dies_say_the_same_to_the_byte(recorded: Recorded) -> None:
@@ -94,7 +105,7 @@ def test_two_workers_of_which_one_dies_say_the_same_to_the_byte(recorded: Record
 def test_what_cannot_be_read_becomes_dead_letters_and_every_row_is_accounted_for(
     broker: Broker, tmp_path: Path
 ) -> None:
-    shipper = Shipper(broker.bootstrap, 2, prefix=f"{tmp_path.name}.telemetry.")
+    shipper = Shipper(broker.bootstrap, 2, prefix=f"{time.time_ns()}.telemetry.")
     malformed = [MALFORMED[number % len(MALFORMED)] for number in range(1_000)]
     logs = shipper.topic("logs", "fluentbit")
     shipper.send(logs, malformed[:500], [None] * 500)
@@ -139,7 +150,7 @@ def test_a_worker_without_a_setting_says_which(tmp_path: Path) -> None:
 
 
 def test_export_where_no_worker_ran_says_so(broker: Broker, tmp_path: Path) -> None:
-    flags = ["--set", f"kafka.bootstrap={broker.bootstrap}", "--set", f"kafka.topic_prefix={tmp_path.name}."]
+    flags = ["--set", f"kafka.bootstrap={broker.bootstrap}", "--set", f"kafka.topic_prefix={time.time_ns()}."]
     done = opsbrain("export", *flags, "--out", str(tmp_path / "out"))
     assert (done.returncode, len(done.stderr.splitlines())) == (1, 1)
     assert "opsbrain worker" in done.stderr

@@ -133,6 +133,14 @@ def working(cluster: Cluster) -> Iterator[Cluster]:
                 cluster.kill(one)
 
 
+def wait_until(reached: Callable[[], bool], timeout_s: float = 20.0) -> None:
+    """Return when something outside this process has happened; fail when it does not."""
+    deadline = time.monotonic() + timeout_s
+    while not reached():
+        assert time.monotonic() < deadline, f"not there in {timeout_s:g} s"
+        time.sleep(0.1)
+
+
 def opsbrain(*arguments: str) -> subprocess.CompletedProcess[str]:
     """Run the command line to its end."""
     command = [sys.executable, "-m", "opsbrain", *arguments]

@@ -76,6 +76,10 @@ class Decoder:
     def __init__(self, window: WindowConfig) -> None:
         self._window = window
 
+    def resolution_ms(self, telemetry: Telemetry) -> int:
+        """Return the resolution of a topic's windows."""
+        return self._window.resolution_of(telemetry.format.kind)
+
     def start(self, topic: str, partition: int, telemetry: Telemetry, committed: Committed | None) -> Input:
         """Return the input as it was when `committed` was written, or from the beginning."""
         name, kind = input_name(topic, partition), telemetry.format.kind
@@ -177,7 +181,10 @@ class DecodeLoop:
     def _poll(self) -> None:
         arrived: dict[tuple[str, int], list[KafkaMessage]] = {}
         for message in self._consumer.consume(BATCH, POLL_S):
-            arrived.setdefault((message.topic(), message.partition()), []).append(message)
+            if message.topic() is not None:
+                arrived.setdefault((message.topic(), message.partition()), []).append(message)
+            elif (error := message.error()) is not None and error.fatal():
+                raise SourceError(f"kafka: {error.str()}")  # others are a broker that is away for a while
         for key, messages in sorted(arrived.items()):
             if (input := self._inputs.get(key)) is not None:
                 self._produce(self._taken(input, messages))
@@ -250,17 +257,44 @@ class DecodeLoop:
             self._sender.send(message)
 
     def _assigned(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        from confluent_kafka import OFFSET_BEGINNING, TopicPartition
+        from confluent_kafka import OFFSET_BEGINNING, KafkaException, TopicPartition
 
-        found = consumer.committed(partitions, timeout=30)
+        if self._stopped():
+            return  # leaving: a consumer that closes is not told what was committed, and would wait for it
+        try:
+            found = consumer.committed(partitions, timeout=30)
+        except KafkaException as error:
+            raise SourceError(f"kafka: committed offsets cannot be read: {error.args[0].str()}") from error
         start: list[TopicPartition] = []
+        self._declare(found)
         for one in found:
+            self._say_if_lost(consumer, one)
             committed = _metadata(one.metadata) if one.offset >= 0 else None
             key = (one.topic, one.partition)
             self._inputs[key] = self._decoder.start(*key, self._by_topic[one.topic], committed)
             start.append(TopicPartition(one.topic, one.partition, one.offset if one.offset >= 0 else OFFSET_BEGINNING))
         consumer.incremental_assign(start)
         log.info("decode: reading %s", ", ".join(sorted(one.name for one in self._inputs.values())))
+
+    def _declare(self, assigned: Iterable[TopicPartition]) -> None:
+        """Declare inputs that are new since the start, before their first row: somebody added partitions to a topic."""
+        new = {
+            name: self._decoder.resolution_ms(self._by_topic[one.topic])
+            for one in assigned
+            if (name := input_name(one.topic, one.partition)) not in self._declared.inputs
+        }
+        if new:
+            log.warning("decode: new inputs %s; windows that are out already do not hold them", ", ".join(sorted(new)))
+            self._declared = Inputs({**self._declared.inputs, **new}, self._declared.scopes)
+            self._produce([Message(stream, "inputs", self._declared) for stream in INPUTS_GO_TO])
+
+    def _say_if_lost(self, consumer: Consumer, one: TopicPartition) -> None:
+        if one.offset < 0:
+            return
+        lowest, _ = consumer.get_watermark_offsets(one, timeout=30)
+        if one.offset < lowest:
+            name = input_name(one.topic, one.partition)
+            log.warning("decode: %s: %d messages were deleted before they were read", name, lowest - one.offset)
 
     def _revoked(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         gone = [self._inputs[key] for one in partitions if (key := (one.topic, one.partition)) in self._inputs]

@@ -28,9 +28,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 from engine.detect import DetectStep
 from engine.errors import OpsBrainError, SourceError, StateMismatch
+from engine.fit import FitStep
 from engine.flow import FLOW, EngineConfig, Step, Wire
+from engine.messages import Message
+from engine.runners.kafka.aside import Aside
 from engine.runners.kafka.codec import decode, shards_of
 from engine.runners.kafka.config import KafkaConfig
+from engine.runners.kafka.credentials import faust_credentials
 from engine.runners.kafka.reader import TopicReader
 from engine.runners.kafka.sender import Sender
 from engine.runners.kafka.snapshots import Snapshot, Snapshots
@@ -45,11 +49,15 @@ ROLE: Final = "steps"
 _BUFFER: Final = 512  # messages a stream; with 32 Faust was seen to fall to a tenth of its speed
 _SHARE_OF_TIME: Final = 0.1  # checkpoints become rarer when they would take more of a worker's time than this
 _POLL_S: Final = 0.1
+_STOP_S: Final = 5.0
 
 
 @dataclass(slots=True)
 class Host:
-    """One step on one partition: its state, the input positions that it contains, and what is not acknowledged yet."""
+    """One step on one partition: its state, the input positions that it contains, and what is not acknowledged yet.
+
+    A `busy` host is in the middle of a message, in another thread: it is left out of snapshots.
+    """
 
     wire: Wire
     partition: int
@@ -57,6 +65,7 @@ class Host:
     step: Step
     positions: dict[str, int]
     held: list[Any] = field(default_factory=list)
+    busy: bool = False
 
     def snapshot(self) -> Snapshot:
         """Return the state with its positions."""
@@ -77,6 +86,7 @@ class Stateful:
         self._assigned: frozenset[int] = frozenset()
         self._streams = {config.topic(stream): stream for wire in FLOW for stream in wire.reads}
         self._furthest_ms: int | None = None
+        self._aside = Aside()
 
     def furthest_ms(self) -> int | None:
         """Return the furthest watermark that any input of this worker's shards has reached, or None."""
@@ -100,7 +110,8 @@ class Stateful:
                 self._hosts.clear()
                 for one in (*others, starting):
                     one.cancel()
-                await self._app.stop()
+                stopping = asyncio.ensure_future(self._app.stop())
+                await asyncio.wait([stopping], timeout=_STOP_S)  # all that matters is committed already
                 self._reader.close()
 
     async def _first_of(self, starting: asyncio.Future[Any], others: Sequence[asyncio.Future[Any]]) -> None:
@@ -127,6 +138,7 @@ class Stateful:
         app = faust.App(
             self._config.group(ROLE),
             broker=[f"kafka://{one.strip()}" for one in self._config.bootstrap.split(",")],
+            broker_credentials=faust_credentials(self._config.security),
             store="memory://",
             datadir=folder,
             web_enabled=False,
@@ -157,7 +169,7 @@ class Stateful:
         async def agent(stream: Any) -> None:
             try:
                 async for event in stream.noack().events():
-                    self._take(wire, event)
+                    await self._take(wire, event)
             except Exception as error:  # noqa: BLE001  (stage boundary: Faust would restart the agent behind the message)
                 self._fail(error)
 
@@ -167,7 +179,7 @@ class Stateful:
         if not self._died.done():
             self._died.set_exception(error)
 
-    def _take(self, wire: Wire, event: Any) -> None:
+    async def _take(self, wire: Wire, event: Any) -> None:
         message = event.message
         if self._died.done() or message.partition not in self._assigned:
             return
@@ -182,18 +194,26 @@ class Stateful:
                 f"kafka: {message.topic}/{message.partition} goes on at {message.offset}, the state of '{wire.step}' "
                 f"at {position}: messages are gone; raise the topic's retention and start with a new kafka.topic_prefix"
             )
-        self._run(host, stream, message.offset, event.key, event.value, dict(message.headers or ()))
+        taken = decode(stream, event.key, event.value, dict(message.headers or ()))
+        if isinstance(host.step, FitStep):
+            host.busy = True  # a fit may take minutes: the other steps go on meanwhile
+            said = await self._aside.run(host.step.on_message, taken)
+            host.busy = False
+            if self._hosts.get((wire.step, message.partition)) is not host:
+                return  # the partition was taken away meanwhile: whoever has it now does this again
+        else:
+            said = host.step.on_message(taken)
+        self._say(host, stream, message.offset, said)
         host.held.append(event)
-
-    def _run(self, host: Host, stream: str, offset: int, key: bytes, value: bytes, headers: dict[str, bytes]) -> None:
-        message = decode(stream, key, value, headers)
-        for said in host.step.on_message(message):
-            self._sender.send(said)
-        host.positions[stream] = offset + 1
-        if isinstance(host.step, DetectStep) and isinstance(message.payload, Mark):
+        if isinstance(host.step, DetectStep) and isinstance(taken.payload, Mark):
             furthest = host.step.furthest_ms()
             if furthest is not None:
                 self._furthest_ms = max(furthest, self._furthest_ms or furthest)
+
+    def _say(self, host: Host, stream: str, offset: int, said: Sequence[Message]) -> None:
+        for message in said:
+            self._sender.send(message)
+        host.positions[stream] = offset + 1
 
     def _host(self, wire: Wire, partition: int) -> Host:
         if (wire.step, partition) not in self._hosts:
@@ -231,8 +251,8 @@ class Stateful:
                 continue
             log.warning("steps: reading %s/%d again from %d to %d", topic, host.partition, position, committed)
             for message in self._reader.between(topic, host.partition, position, committed):
-                headers = dict(message.headers() or ())
-                self._run(host, stream, message.offset(), message.key(), message.value(), headers)
+                taken = decode(stream, message.key(), message.value(), dict(message.headers() or ()))
+                self._say(host, stream, message.offset(), host.step.on_message(taken))
             host.positions[stream] = committed
 
     async def _checkpoints(self) -> None:
@@ -251,7 +271,7 @@ class Stateful:
             self._host(FLOW[0], partition)
 
     async def _checkpoint(self) -> None:
-        hosts = [one for one in self._hosts.values() if one.held]
+        hosts = [one for one in self._hosts.values() if one.held and not one.busy]
         if not hosts:
             return
         self._save(hosts)
@@ -279,7 +299,7 @@ class Stateful:
         log.info("steps: %s", ", ".join(str(one) for one in sorted(self._assigned)) or "no partitions")
 
     async def _on_revoked(self, app: faust.App, revoked: Iterable[Any], **more: Any) -> None:
-        hosts = [one for one in self._hosts.values() if one.held]
+        hosts = [one for one in self._hosts.values() if one.held and not one.busy]
         try:
             if hosts and not self._died.done():
                 self._save(hosts)
