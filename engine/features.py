@@ -144,7 +144,7 @@ class Features:
     def _gauges(self, part: pl.DataFrame | None) -> list[pl.DataFrame]:
         if part is None:
             return []
-        return [_valued(part, "gauge", pl.col("total") / pl.col("n"))]
+        return [_valued(part.with_columns(mean=_over(part["total"], part["n"])), "gauge", pl.col("mean"))]
 
     def _rates(self, part: pl.DataFrame | None, seconds: float) -> list[pl.DataFrame]:
         if part is None:
@@ -165,7 +165,7 @@ class Features:
             # a fold in row order, so that the bytes do not depend on how the sum is split over threads
             total=pl.col("step").cum_sum().last()
         )
-        return [_valued(summed, "rate", pl.col("total") / seconds)]
+        return [_valued(summed.with_columns(rate=_over(summed["total"], seconds)), "rate", pl.col("rate"))]
 
     def _spans(
         self, spans: pl.DataFrame | None, latency: pl.DataFrame | None, seconds: float, coverage: float
@@ -176,9 +176,11 @@ class Features:
             whole = (
                 spans.group_by("shard", "entity").agg(pl.col("n").sum(), pl.col("total").sum()).sort("shard", "entity")
             )
-            parts.append(_valued(whole, "ratio", pl.col("total") / pl.col("n"), "span.error_ratio"))
+            errors = whole.with_columns(ratio=_over(whole["total"], whole["n"]))
+            parts.append(_valued(errors, "ratio", pl.col("ratio"), "span.error_ratio"))
             if spoke:
-                parts.append(_valued(whole, "rate", pl.col("n") / (seconds * coverage), "span.rate"))
+                rated = whole.with_columns(rate=_over(whole["n"], seconds * coverage))
+                parts.append(_valued(rated, "rate", pl.col("rate"), "span.rate"))
             parts += _latencies(latency)
             seen = whole.select("shard", "entity")
             self._callees = pl.concat([self._callees, seen]).unique().sort("shard", "entity")
@@ -207,9 +209,10 @@ class Features:
         self._known = pl.concat([self._known, new]).sort("shard", *keys)
         quiet = self._known.filter(pl.col("kind").is_in(sorted(speaking))).join(counted, on=keys, how="anti")
         share = pl.col("kind").replace_strict(speaking, default=1.0, return_dtype=pl.Float64)
+        counted = counted.with_columns(share=share)
         values = pl.concat(
             [
-                counted.select("shard", *keys, form=pl.lit("count"), value=pl.col("n") / share),
+                counted.select("shard", *keys, form=pl.lit("count"), value=_over(counted["n"], counted["share"])),
                 quiet.select("shard", *keys, form=pl.lit("count"), value=pl.lit(0.0)),
             ]
         )
@@ -322,6 +325,12 @@ def _quantiles_of(rows: pl.DataFrame, keys: list[str], shares: Sequence[float]) 
 def _valued(rows: pl.DataFrame, form: str, value: pl.Expr, indicator: str | None = None) -> pl.DataFrame:
     name = pl.col("indicator") if indicator is None else pl.lit(indicator)
     return rows.select("shard", "entity", indicator=name, form=pl.lit(form), value=value.cast(pl.Float64))
+
+
+def _over(numerator: pl.Series, denominator: pl.Series | float) -> pl.Series:
+    """Return the quotient, correctly rounded whatever the length: polars may multiply by 1/x where x is a scalar."""
+    below = denominator.to_numpy() if isinstance(denominator, pl.Series) else denominator
+    return pl.Series(numerator.to_numpy() / below, dtype=pl.Float64)
 
 
 def _kind_of_count() -> pl.Expr:
