@@ -58,6 +58,16 @@ class TopicReader:
             raise SourceError(f"kafka: committed offsets cannot be read: {error.args[0].str()}") from error
         return {one.topic: one.offset for one in found if one.offset >= 0}
 
+    def lowest(self, topic: str, partition: int) -> int:
+        """Return the offset of the first message that there is, or will be."""
+        from confluent_kafka import KafkaException, TopicPartition
+
+        try:
+            low, _ = self._consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=READ_TIMEOUT_S)
+        except KafkaException as error:
+            raise SourceError(f"kafka: {topic}/{partition} cannot be read: {error.args[0].str()}") from error
+        return int(low)
+
     def close(self) -> None:
         """Leave the broker."""
         self._consumer.close()

@@ -1,16 +1,15 @@
 """The stateful roles: detect, join, fit and scope, as Faust agents.
 
-Faust does what it is good at: it is a member of the consumer group, takes part in rebalances, delivers and commits.
-State is ours: each step has one `Host` a partition, whose snapshot names the input positions that it contains. Those
-positions override the group's offsets both ways: what lies below them is passed over, and what the group committed
-beyond them (a snapshot was lost) is read again when the host is loaded.
+Faust is a member of the consumer group, takes part in rebalances and delivers. State is ours: each step has one `Host`
+a partition, whose snapshot names the input positions that it contains. Those positions are the truth, whatever the
+group committed or Faust delivers: what lies below them is passed over, and what lies between them and the group's
+offset, a message, or the end of the topic (a snapshot was lost, Faust dropped messages in a rebalance) is read by us.
 
-Order of a checkpoint, every `checkpoint_every_s`, without a pause from 1 to 4 in which a rebalance could come between:
+Order of a checkpoint, every `checkpoint_every_s`, without a pause from 1 to 3 in which a rebalance could come between:
 1. flush the producer: everything that the steps said is in the broker
 2. write the snapshots: chunks, flush, manifests, flush
 3. tombstone the snapshots that they replace
-4. acknowledge everything taken since the last checkpoint, a whole prefix of each input partition
-5. commit the offsets
+4. commit the positions that they contain as the group's offsets
 After a crash the steps say again what they said since their last snapshot, with the same keys and bytes.
 
 Before partitions are given away a last snapshot is written (1 to 3); the group's offsets stay behind and do not matter.
@@ -38,6 +37,7 @@ from engine.runners.kafka.credentials import faust_credentials
 from engine.runners.kafka.reader import TopicReader
 from engine.runners.kafka.sender import Sender
 from engine.runners.kafka.snapshots import Snapshot, Snapshots
+from engine.runners.kafka.transport import quick_transport
 from engine.types import Mark
 
 if TYPE_CHECKING:
@@ -50,13 +50,16 @@ _BUFFER: Final = 512  # messages a stream; with 32 Faust was seen to fall to a t
 _SHARE_OF_TIME: Final = 0.1  # checkpoints become rarer when they would take more of a worker's time than this
 _POLL_S: Final = 0.1
 _STOP_S: Final = 5.0
+_MISSED_AFTER_S: Final = 3.0  # what Faust delivers is taken within milliseconds, unless the loop is busy elsewhere
 
 
 @dataclass(slots=True)
 class Host:
-    """One step on one partition: its state, the input positions that it contains, and what is not acknowledged yet.
+    """One step on one partition: its state and the input positions that it contains.
 
-    A `busy` host is in the middle of a message, in another thread: it is left out of snapshots.
+    changed     there is something that no snapshot holds yet
+    busy        it is in the middle of a message, in another thread, and must be left alone
+    moved_s     by stream, when its position moved last (on the monotonic clock)
     """
 
     wire: Wire
@@ -64,8 +67,9 @@ class Host:
     shards: Sequence[int]
     step: Step
     positions: dict[str, int]
-    held: list[Any] = field(default_factory=list)
+    changed: bool = False
     busy: bool = False
+    moved_s: dict[str, float] = field(default_factory=dict)
 
     def snapshot(self) -> Snapshot:
         """Return the state with its positions."""
@@ -157,6 +161,7 @@ class Stateful:
             # there is no table: this is what makes Faust give partition p of all topics to the same worker
             table_standby_replicas=1,
         )
+        app.transport = quick_transport(app)
         for wire in FLOW:
             topics = [self._config.topic(stream) for stream in wire.reads]
             channel = app.topic(*topics, key_serializer="raw", value_serializer="raw", acks=True)
@@ -185,15 +190,10 @@ class Stateful:
             return
         host = self._host(wire, message.partition)
         stream = self._streams[message.topic]
-        position = host.positions.get(stream)
-        if position is not None and message.offset < position:
-            event.ack()
+        if message.offset > host.positions[stream]:
+            self._read(host, stream, message.offset)
+        if message.offset < host.positions[stream]:
             return
-        if position is not None and message.offset > position:
-            raise StateMismatch(
-                f"kafka: {message.topic}/{message.partition} goes on at {message.offset}, the state of '{wire.step}' "
-                f"at {position}: messages are gone; raise the topic's retention and start with a new kafka.topic_prefix"
-            )
         taken = decode(stream, event.key, event.value, dict(message.headers or ()))
         if isinstance(host.step, FitStep):
             host.busy = True  # a fit may take minutes: the other steps go on meanwhile
@@ -203,17 +203,27 @@ class Stateful:
                 return  # the partition was taken away meanwhile: whoever has it now does this again
         else:
             said = host.step.on_message(taken)
-        self._say(host, stream, message.offset, said)
-        host.held.append(event)
+        self._took(host, stream, message.offset, taken, said)
+
+    def _read(self, host: Host, stream: str, end: int) -> None:
+        """Take the messages before `end` straight from the topic: nobody delivered them."""
+        topic, position = self._config.topic(stream), host.positions[stream]
+        log.info("steps: '%s' reads %s/%d from %d to %d", host.wire.step, topic, host.partition, position, end)
+        for message in self._reader.between(topic, host.partition, position, end):
+            taken = decode(stream, message.key(), message.value(), dict(message.headers() or ()))
+            self._took(host, stream, message.offset(), taken, host.step.on_message(taken))
+        host.positions[stream] = end
+
+    def _took(self, host: Host, stream: str, offset: int, taken: Message, said: Sequence[Message]) -> None:
+        for message in said:
+            self._sender.send(message)
+        host.positions[stream] = offset + 1
+        host.moved_s[stream] = time.monotonic()
+        host.changed = True
         if isinstance(host.step, DetectStep) and isinstance(taken.payload, Mark):
             furthest = host.step.furthest_ms()
             if furthest is not None:
                 self._furthest_ms = max(furthest, self._furthest_ms or furthest)
-
-    def _say(self, host: Host, stream: str, offset: int, said: Sequence[Message]) -> None:
-        for message in said:
-            self._sender.send(message)
-        host.positions[stream] = offset + 1
 
     def _host(self, wire: Wire, partition: int) -> Host:
         if (wire.step, partition) not in self._hosts:
@@ -223,69 +233,80 @@ class Stateful:
     def _load(self, partition: int) -> None:
         """Bring every step of a partition to where it was, and to where the group believes it to be."""
         saved = self._snapshots.load(partition)
+        committed = self._reader.committed(self._streams, partition)
         for wire in FLOW:
             host = self._resumed(wire, partition, saved.get(wire.step))
-            self._catch_up(host)
             self._hosts[wire.step, partition] = host
+            for stream in wire.reads:
+                host.moved_s[stream] = time.monotonic()
+                if (end := committed.get(self._config.topic(stream), 0)) > host.positions[stream]:
+                    self._read(host, stream, end)
         log.info("steps: loaded partition %d", partition)
 
     def _resumed(self, wire: Wire, partition: int, saved: Snapshot | None) -> Host:
         shards = shards_of(partition, self._config.partitions, self._engine.window.shards)
+        known = saved.positions if saved is not None else {}
+        positions = {
+            stream: known[stream] if stream in known else self._reader.lowest(self._config.topic(stream), partition)
+            for stream in wire.reads
+        }
         if saved is None:
-            return Host(wire, partition, shards, self._engine.build(wire.step, shards), {})
+            return Host(wire, partition, shards, self._engine.build(wire.step, shards), positions)
         if saved.state["shards"] != shards:
             raise StateMismatch(
                 f"kafka: the snapshot of '{wire.step}' on partition {partition} is of {len(saved.state['shards'])} "
                 f"shards, settings make {len(shards)}; set pipeline.shards back or use another kafka.topic_prefix"
             )
-        step = self._engine.build(wire.step, shards, saved.state["step"])
-        return Host(wire, partition, shards, step, dict(saved.positions))
-
-    def _catch_up(self, host: Host) -> None:
-        """Read again what the group committed and the state does not contain."""
-        topics = {self._config.topic(stream): stream for stream in host.wire.reads}
-        for topic, committed in sorted(self._reader.committed(topics, host.partition).items()):
-            stream = topics[topic]
-            position = host.positions.get(stream, 0)
-            if committed <= position:
-                continue
-            log.warning("steps: reading %s/%d again from %d to %d", topic, host.partition, position, committed)
-            for message in self._reader.between(topic, host.partition, position, committed):
-                taken = decode(stream, message.key(), message.value(), dict(message.headers() or ()))
-                self._say(host, stream, message.offset(), host.step.on_message(taken))
-            host.positions[stream] = committed
+        return Host(wire, partition, shards, self._engine.build(wire.step, shards, saved.state["step"]), positions)
 
     async def _checkpoints(self) -> None:
         pause_s = self._config.checkpoint_every_s
         while True:
             await asyncio.sleep(pause_s)
             began_s = time.monotonic()
-            self._load_missing()
+            self._look_after()
             await self._checkpoint()
             took_s = time.monotonic() - began_s
             pause_s = max(self._config.checkpoint_every_s, took_s / _SHARE_OF_TIME)
 
-    def _load_missing(self) -> None:
-        # also partitions on which nothing new arrives: what they have not caught up with must be said
+    def _look_after(self) -> None:
+        """Load partitions on which nothing arrived yet, and read what was sent and not delivered for a while."""
         for partition in sorted(self._assigned):
             self._host(FLOW[0], partition)
+        late_s = time.monotonic() - _MISSED_AFTER_S
+        busy = {host.wire for host in self._hosts.values() if host.busy}
+        for host in self._hosts.values():
+            for stream in host.wire.reads if host.wire not in busy else ():
+                end = self._end(self._config.topic(stream), host.partition)
+                if host.moved_s[stream] < late_s and end > host.positions[stream]:
+                    self._read(host, stream, end)
+
+    def _end(self, topic: str, partition: int) -> int:
+        from faust.types import TP
+
+        end = self._app.consumer.highwater(TP(topic, partition))
+        return 0 if end is None else int(end)
 
     async def _checkpoint(self) -> None:
-        hosts = [one for one in self._hosts.values() if one.held and not one.busy]
-        if not hosts:
-            return
-        self._save(hosts)
-        generation = self._app.consumer_generation_id
-        for host in hosts:
-            for event in host.held:
-                if event.message.generation_id == generation:  # 4
-                    event.ack()
-            host.held = []
-        await self._app.consumer.commit()  # 5
+        hosts = self._save()
+        if hosts:
+            from faust.types import TP
 
-    def _save(self, hosts: Iterable[Host]) -> None:
-        self._sender.flush()  # 1
-        self._snapshots.write([host.snapshot() for host in hosts])  # 2 and 3
+            offsets = {
+                TP(self._config.topic(stream), host.partition): position
+                for host in hosts
+                for stream, position in host.positions.items()
+            }
+            await self._app.consumer._commit(offsets)  # 4
+
+    def _save(self) -> list[Host]:
+        hosts = [one for one in self._hosts.values() if one.changed and not one.busy]
+        if hosts:
+            self._sender.flush()  # 1
+            self._snapshots.write([host.snapshot() for host in hosts])  # 2 and 3
+        for host in hosts:
+            host.changed = False
+        return hosts
 
     async def _on_assigned(self, app: faust.App, assigned: Iterable[Any], **more: Any) -> None:
         topics: dict[int, set[str]] = {}
@@ -299,10 +320,9 @@ class Stateful:
         log.info("steps: %s", ", ".join(str(one) for one in sorted(self._assigned)) or "no partitions")
 
     async def _on_revoked(self, app: faust.App, revoked: Iterable[Any], **more: Any) -> None:
-        hosts = [one for one in self._hosts.values() if one.held and not one.busy]
         try:
-            if hosts and not self._died.done():
-                self._save(hosts)
+            if not self._died.done():
+                self._save()
         except OpsBrainError as error:
             self._fail(error)
         self._hosts.clear()
@@ -312,6 +332,6 @@ class Stateful:
 
 def quiet_faust() -> None:
     """Silence what Faust and its driver log: what an operator needs to know is said by us, once."""
-    logging.getLogger("faust").setLevel(logging.ERROR)
-    logging.getLogger("mode").setLevel(logging.ERROR)
+    for name in ("faust", "mode", quick_transport.__module__):
+        logging.getLogger(name).setLevel(logging.ERROR)
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
