@@ -57,6 +57,7 @@ _MISSED_AFTER_S: Final = 3.0  # what Faust delivers is taken within milliseconds
 class Host:
     """One step on one partition: its state and the input positions that it contains.
 
+    committed   what of the positions the group knows
     changed     there is something that no snapshot holds yet
     busy        it is in the middle of a message, in another thread, and must be left alone
     moved_s     by stream, when its position moved last (on the monotonic clock)
@@ -67,6 +68,7 @@ class Host:
     shards: Sequence[int]
     step: Step
     positions: dict[str, int]
+    committed: dict[str, int] = field(default_factory=dict)
     changed: bool = False
     busy: bool = False
     moved_s: dict[str, float] = field(default_factory=dict)
@@ -239,8 +241,9 @@ class Stateful:
             self._hosts[wire.step, partition] = host
             for stream in wire.reads:
                 host.moved_s[stream] = time.monotonic()
-                if (end := committed.get(self._config.topic(stream), 0)) > host.positions[stream]:
-                    self._read(host, stream, end)
+                host.committed[stream] = committed.get(self._config.topic(stream), 0)
+                if host.committed[stream] > host.positions[stream]:
+                    self._read(host, stream, host.committed[stream])
         log.info("steps: loaded partition %d", partition)
 
     def _resumed(self, wire: Wire, partition: int, saved: Snapshot | None) -> Host:
@@ -288,25 +291,27 @@ class Stateful:
         return 0 if end is None else int(end)
 
     async def _checkpoint(self) -> None:
-        hosts = self._save()
-        if hosts:
-            from faust.types import TP
+        from faust.types import TP
 
-            offsets = {
-                TP(self._config.topic(stream), host.partition): position
-                for host in hosts
-                for stream, position in host.positions.items()
-            }
-            await self._app.consumer._commit(offsets)  # 4
+        self._save()
+        # also positions that a snapshot of an earlier owner brought, and nobody committed
+        behind = {
+            TP(self._config.topic(stream), host.partition): (host, stream, position)
+            for host in self._hosts.values()
+            for stream, position in host.positions.items()
+            if not host.changed and position > host.committed.get(stream, 0)
+        }
+        if behind and await self._app.consumer._commit({tp: one[2] for tp, one in behind.items()}):  # 4
+            for host, stream, position in behind.values():
+                host.committed[stream] = position
 
-    def _save(self) -> list[Host]:
+    def _save(self) -> None:
         hosts = [one for one in self._hosts.values() if one.changed and not one.busy]
         if hosts:
             self._sender.flush()  # 1
             self._snapshots.write([host.snapshot() for host in hosts])  # 2 and 3
         for host in hosts:
             host.changed = False
-        return hosts
 
     async def _on_assigned(self, app: faust.App, assigned: Iterable[Any], **more: Any) -> None:
         topics: dict[int, set[str]] = {}
