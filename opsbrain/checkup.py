@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import platform
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
 from engine.errors import OpsBrainError, SourceError
 from opsbrain import __version__
-from opsbrain.settings import Kafka, Settings
+from opsbrain.settings import Detectors, Kafka, Settings
 
 BROKER_TIMEOUT_S: Final = 5.0
 _EXTRAS: Final = {"torch": ("lstm", "the LSTM forecaster"), "prophet": ("prophet", "the Prophet forecaster")}
@@ -29,14 +30,20 @@ class Finding:
 
 
 def check_up(settings: Settings) -> list[Finding]:
-    """Return a finding for each check."""
+    """Return a finding for each check; what `up`, `replay` or `worker` would refuse to start with fails one of them."""
+    detectors = _try("detectors", lambda: _detectors(settings))
+    # a detector that is refused is said once, and does not hide what else the engine would refuse
+    rest = settings if detectors.outcome == "ok" else replace(settings, detectors=Detectors())
     return [
         Finding("opsbrain", "ok", f"{__version__} on Python {platform.python_version()}, {sys.platform}"),
         *_extras(settings),
-        _try("detectors", lambda: _detectors(settings)),
+        detectors,
+        _try("engine", lambda: _engine(rest)),
+        _try("identity", lambda: _identity(settings)),
         _try("notify", lambda: _notifiers(settings)),
-        _try("store.folder", lambda: _writable(settings.store.folder)),
-        _try("kafka", lambda: _broker(settings.kafka)) if settings.kafka.bootstrap else _no_broker(),
+        _try("http", lambda: _http(settings)),
+        _try("store.folder", lambda: _store(settings.store.folder)),
+        *_kafka(settings),
     ]
 
 
@@ -72,14 +79,68 @@ def _notifiers(settings: Settings) -> str:
     return f"{', '.join(names)} will be told" if names else "nobody will be told"
 
 
+def _engine(settings: Settings) -> str:
+    from opsbrain.wiring import engine_config
+
+    engine_config(settings)
+    return "pipeline, ranker and policy take their settings"
+
+
+def _identity(settings: Settings) -> str:
+    from opsbrain.service import identity_of
+
+    identity = identity_of(settings)
+    return f"scope {identity.scope}, {len(identity.overrides)} overrides"
+
+
+def _http(settings: Settings) -> str:
+    from opsbrain.http_guard import token_of
+    from opsbrain.service import check_journal_room, listening
+
+    http = settings.http
+    guarded = "a token is asked for" if token_of(http) else "open to this machine, without a token"
+    check_journal_room(settings)
+    listening(http.host, http.port).close()
+    return f"{http.host}:{http.port} is free; {guarded}"
+
+
+def _store(folder: Path) -> str:
+    """Say whether the folder can be had: written to, used by nobody else, and of this version; changes nothing."""
+    from opsbrain.folder_lock import LOCK, lock_folder
+    from opsbrain.store import FILE_NAME, Store
+
+    told = _writable(folder)
+    if (folder / LOCK).exists():
+        os.close(lock_folder(folder, who="`opsbrain` process", remedy="set store.folder"))
+    if (folder / FILE_NAME).exists():
+        Store(folder, create=False).close()
+    return told
+
+
 def _writable(folder: Path) -> str:
-    existing = next(one for one in (folder.absolute(), *folder.absolute().parents) if one.exists())
     try:
+        existing = next(one for one in (folder.absolute(), *folder.absolute().parents) if one.exists())
         with tempfile.TemporaryFile(dir=existing):
             pass
     except OSError as error:
         raise SourceError(f"{folder}: cannot be written: {error.strerror}; change it or set store.folder") from error
     return f"{folder} can be written" if existing == folder.absolute() else f"{folder} will be made"
+
+
+def _kafka(settings: Settings) -> list[Finding]:
+    if not settings.kafka.bootstrap:
+        return [Finding("kafka", "note", "no kafka.bootstrap is set; only `opsbrain worker` needs one")]
+    return [
+        _try("kafka.telemetry", lambda: _telemetry(settings)),
+        _try("kafka", lambda: _broker(settings.kafka)),
+    ]
+
+
+def _telemetry(settings: Settings) -> str:
+    from opsbrain.kafka_config import kafka_config
+
+    topics = [one.topic for one in kafka_config(settings, needs_telemetry=True).telemetry]
+    return f"{', '.join(topics)} will be read"
 
 
 def _broker(kafka: Kafka) -> str:
@@ -108,7 +169,3 @@ def _silent() -> object:
     logger.addHandler(logging.NullHandler())
     logger.propagate = False
     return logger
-
-
-def _no_broker() -> Finding:
-    return Finding("kafka", "note", "no kafka.bootstrap is set; only `opsbrain worker` needs one")

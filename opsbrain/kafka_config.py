@@ -11,13 +11,20 @@ from ingest.registry import format_of
 from opsbrain.settings import Settings, TelemetryTopic
 
 
-def kafka_config(settings: Settings) -> KafkaConfig:
-    """Return the runner's configuration; raise ConfigError that names the key that is missing or wrong."""
+def kafka_config(settings: Settings, *, needs_telemetry: bool = False) -> KafkaConfig:
+    """Return the runner's configuration; raise ConfigError that names the key that is missing or wrong.
+
+    Whoever only reads conclusions needs no topics of telemetry; a worker does.
+    """
     kafka = settings.kafka
     if not kafka.bootstrap:
         raise ConfigError(
             "kafka.bootstrap is empty; name a broker, as in --set kafka.bootstrap=127.0.0.1:9092 "
             "(`make kafka` runs one there)"
+        )
+    if needs_telemetry and not kafka.telemetry:
+        raise ConfigError(
+            "kafka.telemetry is empty; list the topics to read, each as {topic, format, scope} (docs/kafka.md)"
         )
     identity = Identity(
         scope=settings.identity.scope,

@@ -1,5 +1,7 @@
 """The notify role of a worker: incidents and fixes from Kafka into the store and the outbox, and out to receivers.
 
+It runs without receivers too: the store that it keeps is what `opsbrain incidents` and `opsbrain fixes` work on.
+
 Order, so that a crash at any point loses no notification:
 1. keep incidents and fixes in the store
 2. compose and enqueue into the outbox (durable)
@@ -45,18 +47,14 @@ class NotifyRole:
         self._notifiers = build_notifiers(settings.notify)
         self._waiting: list[tuple[float, Incident]] = []
 
-    @classmethod
-    def of(cls, settings: Settings, config: KafkaConfig) -> NotifyRole | None:
-        """Return the role when receivers are configured, else None."""
-        role = cls(settings, config)
-        return role if role._notifiers else None
-
     def run(self, stopped: Callable[[], bool]) -> None:
         """Run until stopped."""
         from confluent_kafka import Consumer
 
         folder = self._settings.store.folder
-        outbox = Outbox(folder / FILE_NAME, self._settings.notify.give_up_after_s * 1000)
+        outbox = Outbox(
+            folder / FILE_NAME if self._notifiers else ":memory:", self._settings.notify.give_up_after_s * 1000
+        )
         consumer = Consumer(
             self._config.client(
                 group_id=self._config.group("notify"),

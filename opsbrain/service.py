@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import socket
 import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from pathlib import Path
 from types import TracebackType
 from typing import Final
 
@@ -22,6 +20,7 @@ from ingest.identity import Identity
 from ingest.registry import FORMATS, format_of
 from opsbrain.concluding import Conclusions, Deliverer
 from opsbrain.console import answer_failure, console_routes
+from opsbrain.folder_lock import lock_folder
 from opsbrain.http_guard import HttpGuard, token_of
 from opsbrain.journal import Journal
 from opsbrain.live import CHECKPOINTS, Input, Live, LiveConfig
@@ -35,7 +34,6 @@ from opsbrain.store import Store
 from opsbrain.wiring import engine_config
 
 JOURNAL: Final = "journal"
-LOCK: Final = "up.lock"
 GRACE_S: Final = 3.0  # for requests and deliveries under way when we are asked to stop
 WAIT_S: Final = 0.2  # how soon a stop, or silence, is noticed when nothing comes
 
@@ -121,11 +119,11 @@ class Service:
         )
         identity = identity_of(settings)
         folder = settings.store.folder
-        opened.callback(os.close, _locked(folder))
+        opened.callback(os.close, lock_folder(folder, who="`opsbrain up`", remedy="set store.folder"))
         journals = _journals(settings, opened)
         receivers = Receivers(journals, settings.http.max_body_mb << 20, self._clock, self._woken.set)
         self._app = HttpGuard(application(settings, receivers), settings.http)
-        self._socket = opened.enter_context(_listening(settings.http.host, settings.http.port))
+        self._socket = opened.enter_context(listening(settings.http.host, settings.http.port))
         give_up_after_ms = settings.notify.give_up_after_s * 1000
         self._deliverer = Deliverer(folder, notifiers, give_up_after_ms, self._clock)
         store = opened.enter_context(Store(folder))
@@ -157,10 +155,15 @@ def scopes_of(settings: Settings) -> tuple[str, ...]:
     return tuple(sorted({settings.identity.scope, *named}))
 
 
-def _journals(settings: Settings, opened: ExitStack) -> Mapping[str, Journal]:
-    """Open one journal a format; each format is one input partition, named like it."""
+def check_journal_room(settings: Settings) -> None:
+    """Raise ConfigError when the journal cannot hold the largest bodies."""
     if settings.http.max_body_mb * 4 > settings.store.journal_mb:
         raise ConfigError("store.journal_mb must be at least four times http.max_body_mb, or large bodies never fit")
+
+
+def _journals(settings: Settings, opened: ExitStack) -> Mapping[str, Journal]:
+    """Open one journal a format; each format is one input partition, named like it."""
+    check_journal_room(settings)
     folder = settings.store.folder / JOURNAL
     folder.mkdir(mode=0o700, exist_ok=True)
     journals: dict[str, Journal] = {}
@@ -170,22 +173,8 @@ def _journals(settings: Settings, opened: ExitStack) -> Mapping[str, Journal]:
     return journals
 
 
-def _locked(folder: Path) -> int:
-    """Make the folder if need be, and take it for this process; return the handle that holds it."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        handle = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
-    except OSError as error:
-        raise SourceError(f"{folder}: cannot be written: {error.strerror}; set store.folder") from error
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        os.close(handle)
-        raise SourceError(f"{folder}: another `opsbrain up` uses it; stop that one, or set store.folder") from error
-    return handle
-
-
-def _listening(host: str, port: int) -> socket.socket:
+def listening(host: str, port: int) -> socket.socket:
+    """Return a socket that listens there; raise SourceError that names the key when it cannot."""
     try:
         family, kind, proto, _, address = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM)[0]
         listener = socket.socket(family, kind, proto)

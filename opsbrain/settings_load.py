@@ -214,6 +214,8 @@ def _contradictions(settings: Settings) -> Iterator[tuple[str, str]]:
             "kafka.partitions",
             f"{settings.kafka.partitions} is more than pipeline.shards ({settings.pipeline.shards})",
         )
+    if not settings.detectors.enabled:
+        yield "detectors.enabled", "name at least one"
     if len(set(settings.detectors.enabled)) != len(settings.detectors.enabled):
         yield "detectors.enabled", "names a detector twice"
     for name in settings.kafka.security:

@@ -7,7 +7,6 @@ import os
 import signal
 import threading
 
-from engine.errors import ConfigError
 from opsbrain.commands.options import Config, Set
 from opsbrain.kafka_config import kafka_config
 from opsbrain.kafka_notify import NotifyRole
@@ -23,12 +22,8 @@ def worker(config: Config = None, set_: Set = None) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopped.set())
     settings = load_settings(config, os.environ, set_ or ())
-    kafka = kafka_config(settings)
-    if not kafka.telemetry:
-        raise ConfigError(
-            "kafka.telemetry is empty; list the topics to read, each as {topic, format, scope} (docs/kafka.md)"
-        )
+    kafka = kafka_config(settings, needs_telemetry=True)
     engine = engine_config(settings)
-    notify = NotifyRole.of(settings, kafka)
+    notify = NotifyRole(settings, kafka)
     logging.basicConfig(format="opsbrain worker: %(message)s", level=logging.WARNING)
-    run_worker(engine, kafka, stopped, [] if notify is None else [notify.run])
+    run_worker(engine, kafka, stopped, [notify.run])

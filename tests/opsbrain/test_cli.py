@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +16,7 @@ import pytest
 from engine.types import Phase
 from opsbrain import cli
 from opsbrain.export import write_export
+from opsbrain.folder_lock import lock_folder
 from opsbrain.store import Store
 from tests.opsbrain.samples import dead_letter, fix, incident
 
@@ -327,7 +329,7 @@ def test_unknown_ids_and_a_missing_store_are_one_line(refused, kept):
 
 
 def test_doctor_finds_everything_in_order(run, tmp_path):
-    status, out, _ = run("doctor", "--set", f"store.folder={tmp_path}/state", "--json")
+    status, out, _ = run("doctor", "--set", f"store.folder={tmp_path}/state", "--set", "http.port=0", "--json")
     findings = {one["name"]: one["outcome"] for one in json.loads(out)["findings"]}
     assert status == 0 and findings["store.folder"] == findings["detectors"] == findings["notify"] == "ok"
     assert findings["kafka"] == "note"
@@ -340,6 +342,7 @@ def test_doctor_says_what_is_wrong_and_ends_with_1(run, tmp_path):
         *("--set", f"store.folder={tmp_path}/file/x"),
         *("--set", "notify.webhooks=[{name='a', url='env:NOT_THERE'}]"),
         *("--set", 'detectors.enabled=["zscore", "magic"]'),
+        *("--set", "http.port=0"),
     ]
     status, out, err = run("doctor", "--json", *flags)
     findings = {one["name"]: one for one in json.loads(out)["findings"]}
@@ -350,6 +353,39 @@ def test_doctor_says_what_is_wrong_and_ends_with_1(run, tmp_path):
         "store.folder",
     ]
     assert "NOT_THERE" in findings["notify"]["text"]
+
+
+@pytest.mark.parametrize(
+    ("flag", "check", "said"),
+    [
+        ("ranker.options.nope=1", "engine", "ranker.options.nope"),
+        ("policy.options.nope=1", "engine", "policy.options.nope"),
+        ("identity.overrides={a='b'}", "identity", "identity.overrides: 'a'"),
+        ("http.host=0.0.0.0", "http", "set http.token"),
+        ("http.max_body_mb=256", "http", "store.journal_mb must"),
+    ],
+)
+def test_doctor_fails_what_up_refuses(run, refused, flag, check, said):
+    status, out, _ = run("doctor", "--json", "--set", "http.port=0", "--set", flag)
+    failed = {one["name"]: one["text"] for one in json.loads(out)["findings"] if one["outcome"] == "failed"}
+    assert status == 1 and list(failed) == [check] and said in failed[check]
+    assert said in refused("up", "--set", "http.port=0", "--set", flag, status=2)
+
+
+def test_doctor_fails_a_port_and_a_folder_in_use(run, tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as taken, Store(tmp_path / "state"):
+        os.close(lock_folder(tmp_path / "state", who="", remedy=""))
+        held = lock_folder(tmp_path / "state", who="", remedy="")
+        flags = ("--set", f"http.port={taken.getsockname()[1]}", "--set", f"store.folder={tmp_path / 'state'}")
+        out = run("doctor", "--json", *flags)[1]
+        os.close(held)
+    failed = {one["name"]: one["text"] for one in json.loads(out)["findings"] if one["outcome"] == "failed"}
+    assert "set http.port" in failed["http"] and "another `opsbrain` process uses it" in failed["store.folder"]
+
+
+def test_no_detector_at_all_is_refused(refused):
+    for name in ("doctor", "up", "worker"):
+        assert refused(name, "--set", "detectors.enabled=[]", status=2) == "detectors.enabled: name at least one"
 
 
 def test_doctor_says_that_no_broker_answers(run, monkeypatch):
