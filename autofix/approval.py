@@ -103,10 +103,19 @@ def _refusal(fix: Fix, now: Standing, decision: Decision) -> str | None:
     if not decision.who.strip():
         return "a decision needs a name"
     if (now, decision.choice) not in _AFTER:
-        return f"a fix that is {now.value} cannot be taken to '{decision.choice.value}'"
+        return _out_of_turn(now, decision.choice)
     if decision.choice is Choice.APPROVE:
         return _unapprovable(fix, decision)
     return None
+
+
+def _out_of_turn(now: Standing, choice: Choice) -> str:
+    said = now.value.replace("_", " ")
+    done = {Choice.APPROVE: "approved", Choice.REJECT: "rejected", Choice.ROLLBACK: "rolled back"}[choice]
+    if said == done:
+        return f"it is {said} already"
+    needed = "an approved" if choice is Choice.ROLLBACK else "a proposed"
+    return f"it is {said}; only {needed} fix can be {done}"
 
 
 def _unapprovable(fix: Fix, decision: Decision) -> str | None:

@@ -21,6 +21,25 @@ def printable(text: str) -> str:
     return " ".join(shown.split())
 
 
+def escaped(text: str) -> str:
+    """Return one line of JSON with control characters as JSON writes them, and all else as it is.
+
+    >>> escaped('{"a":  "\x1b"}')
+    '{"a":  "\\\\u001b"}'
+    """
+    shown = (f"\\u{ord(one):04x}" if unicodedata.category(one) in ("Cc", "Cf", "Zl", "Zp") else one for one in text)
+    return "".join(shown)
+
+
+def counted(number: int, one: str, many: str = "") -> str:
+    """Return a number with what it counts.
+
+    >>> counted(1, "incident"), counted(2000, "fix", "fixes")
+    ('1 incident', '2,000 fixes')
+    """
+    return f"{number:,} {one if number == 1 else many or one + 's'}"
+
+
 def print_json(value: Any) -> None:
     """Print a value as JSON; NaN as null."""
     typer.echo(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())

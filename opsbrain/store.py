@@ -152,6 +152,8 @@ class Store:
         self._db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
 
     def _one(self, table: str, start: str, kind: type[T]) -> T:
+        if not start.strip():
+            raise SourceError(f"{table}: an id is needed, or its beginning; `opsbrain {table} list` shows them")
         ids = self._db.execute(
             f"SELECT DISTINCT id FROM {table} WHERE substr(id, 1, length(?1)) = ?1 ORDER BY id", (start,)
         ).fetchall()

@@ -6,11 +6,12 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 
+import msgspec
 import typer
 
 from engine.types import Fix, Incident
 from opsbrain.export import newest
-from opsbrain.output import printable
+from opsbrain.output import escaped, printable
 from opsbrain.replaying import Conclusions
 
 SHOWN_INCIDENTS = 30
@@ -58,15 +59,20 @@ def print_incident(incident: Incident, *, evidence: int = 1) -> None:
             typer.echo(f"         {printable(line.text)}")
 
 
-def print_fix(fix: Fix) -> None:
-    """Print one fix with the verdict of each check and its undo."""
-    typer.echo(f"    fix {fix.id}: {printable(fix.title)}  [{fix.risk.value}]")
+def print_fix(fix: Fix, *, whole: bool = False) -> None:
+    """Print one fix with the verdict of each check and its undo; `whole` prints all of what is sent, else its head."""
+    typer.echo(f"    fix {fix.id}: {printable(fix.title)}  [{fix.risk.value.replace('_', ' ')}]")
     for verdict in fix.verdicts:
         typer.echo(f"         {verdict.check:<13} {verdict.outcome.value:<13} {printable(verdict.showed)}")
     for name, actions in (("action", fix.actions), ("undo", fix.undo)):
         for action in actions:
-            told = f"{action.verb} {action.kind} {action.namespace}/{action.name}: {_clip(action.body)}"
-            typer.echo(f"         {name:<7} {printable(told)}")
+            told = f"{name:<7} {action.verb} {action.kind} {action.namespace}/{action.name}"
+            if not whole:
+                typer.echo(f"         {printable(f'{told}: {_clip(action.body)}')}")
+                continue
+            typer.echo(f"         {printable(told)}")
+            for line in _body(action.body):
+                typer.echo(f"             {escaped(line)}")
 
 
 def standing_fixes(fixes: Iterable[Fix], incident: Incident) -> list[Fix]:
@@ -77,6 +83,17 @@ def standing_fixes(fixes: Iterable[Fix], incident: Incident) -> list[Fix]:
 def clock(time_ms: int | None) -> str:
     """Return a time as text, in UTC."""
     return datetime.fromtimestamp((time_ms or 0) / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def _body(text: str) -> list[str]:
+    """Return a body as lines: a patch as one operation a line, an object as indented JSON, anything else as it is."""
+    try:
+        body = msgspec.json.decode(text)
+    except msgspec.DecodeError:
+        return text.splitlines()
+    if isinstance(body, list):
+        return [msgspec.json.format(msgspec.json.encode(one), indent=0).decode() for one in body]
+    return msgspec.json.format(msgspec.json.encode(body), indent=2).decode().splitlines()
 
 
 def _clip(text: str, width: int = 160) -> str:

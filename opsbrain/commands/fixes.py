@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import getpass
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from autofix.approval import Choice, Decision
+from autofix.approval import Choice, Decision, standing
 from engine.errors import SourceError
 from engine.types import Fix
 from engine.values import plain
@@ -21,7 +21,7 @@ from opsbrain.commands.conclusions import From, open_store, read_concluded
 from opsbrain.commands.options import Config, Json, Set
 from opsbrain.output import print_json, print_table, printable
 from opsbrain.report.words import checks, short
-from opsbrain.timeline import print_fix
+from opsbrain.timeline import clock, print_fix
 
 app = typer.Typer(name="fixes", help="What is proposed, and what people decide.", rich_markup_mode=None)
 
@@ -45,14 +45,16 @@ def list_(export: From = None, json: Json = False, config: Config = None, set_: 
 
 @app.command()
 def show(id: Id, export: From = None, json: Json = False, config: Config = None, set_: Set = None) -> None:
-    """Show one fix with the verdict of each check, its actions and its undo."""
+    """Show one fix with the verdict of each check, its actions, its undo, and what people decided."""
     concluded = read_concluded(export, config, set_)
     fix = concluded.fix(id)
     if json:
         print_json(_with_standing(fix, concluded.standings))
         return
     typer.echo(printable(fix.rationale))
-    print_fix(fix)
+    print_fix(fix, whole=True)
+    for line in _told(fix, concluded.decisions.get(fix.id, ())):
+        typer.echo(f"    {line}")
 
 
 @app.command()
@@ -82,7 +84,7 @@ def _decide(
         decision = Decision(fix.id, fix.revision, choice, who or _login(), now_ms, reason)
         settled = store.decide(fix, decision)
     if not settled.accepted:
-        raise SourceError(f"{fix.id}: refused: {settled.entry.reason}")
+        raise SourceError(f"{fix.id} was refused: {settled.entry.reason}")
     typer.echo(f"{fix.id} is {settled.standing.value.replace('_', ' ')}: {printable(fix.title)}")
     if settled.entry.commands:
         typer.echo("# nothing was run; the commands for it are")
@@ -99,6 +101,16 @@ def _login() -> str:
 
 def _with_standing(fix: Fix, standings: dict[str, str]) -> dict[str, object]:
     return {**plain(fix), "outcome": fix.outcome.value, "standing": standings.get(fix.id, "proposed")}
+
+
+def _told(fix: Fix, decisions: Sequence[Decision]) -> Iterator[str]:
+    """Yield who decided what, when and why, oldest first; with nothing decided, until when it can be approved."""
+    for number, one in enumerate(decisions, start=1):
+        why = f": {one.reason}" if one.reason else ""
+        stands = standing(decisions[:number]).value.replace("_", " ")
+        yield f"{clock(one.at_ms)}  {stands} by {printable(one.who)}{printable(why)}"
+    if not decisions:
+        yield f"nobody has decided; can be approved until {clock(fix.expires_ms)} UTC"
 
 
 def _row(fix: Fix, standings: dict[str, str]) -> tuple[str, ...]:

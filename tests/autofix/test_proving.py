@@ -318,9 +318,14 @@ def test_an_approval_says_how_to_apply_and_a_rollback_how_to_undo():
         ([], decision(Choice.APPROVE), replace(FIX, risk=Risk.DISPLAY_ONLY), "display only"),
         ([], decision(Choice.APPROVE, revision=9), FIX, "revision 9 was looked at"),
         ([], decision(Choice.APPROVE, who=" "), FIX, "needs a name"),
-        ([], decision(Choice.ROLLBACK), FIX, "proposed cannot be taken to 'rollback'"),
-        ([decision(Choice.REJECT)], decision(Choice.APPROVE), FIX, "rejected cannot be taken"),
-        ([decision(Choice.APPROVE)], decision(Choice.APPROVE), FIX, "approved cannot be taken"),
+        ([], decision(Choice.ROLLBACK), FIX, "it is proposed; only an approved fix can be rolled back"),
+        (
+            [decision(Choice.REJECT)],
+            decision(Choice.APPROVE),
+            FIX,
+            "it is rejected; only a proposed fix can be approved",
+        ),
+        ([decision(Choice.APPROVE)], decision(Choice.APPROVE), FIX, "it is approved already"),
         ([], decision(Choice.APPROVE), replace(FIX, id="fix-other"), "not fix-other"),
         (
             [],

@@ -8,6 +8,7 @@ import os
 import socket
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
@@ -305,13 +306,33 @@ def test_an_export_can_be_looked_at_the_same_way(run, refused, tmp_path):
 
 def test_a_fix_goes_from_proposed_to_approved_to_rolled_back(run, refused, kept):
     assert json.loads(run("fixes", "show", "fix-0", "--json", *kept)[1])["standing"] == "proposed"
-    assert "cannot be taken to 'rollback'" in refused("fixes", "rollback", "fix-0", "--who", "ada", *kept)
+    assert "only an approved fix can be rolled back" in refused("fixes", "rollback", "fix-0", "--who", "ada", *kept)
     status, out, _ = run("fixes", "approve", "fix-0", "--who", "ada", "--reason", "makes sense", *kept)
     assert status == 0 and "is approved" in out and "nothing was run" in out and "kubectl patch" in out
     assert "approved" in run("fixes", "list", *kept)[1]
-    assert "refused" in refused("fixes", "approve", "fix-0", "--who", "ada", *kept)
+    assert "refused: it is approved already" in refused("fixes", "approve", "fix-0", "--who", "ada", *kept)
     status, out, _ = run("fixes", "rollback", "fix-0", "--who", "ada", *kept)
     assert status == 0 and "is rolled back" in out and "1.4.3" in out
+    shown = run("fixes", "show", "fix-0", *kept)[1]
+    assert "approved by ada: makes sense\n" in shown and "rolled back by ada\n" in shown
+
+
+def test_a_fix_is_shown_whole_one_operation_a_line(run, tmp_path):
+    patch = json.dumps([{"op": "replace", "path": f"/{n}", "value": "x" * 150} for n in range(3)])
+    action = replace(fix().actions[0], body=patch)
+    with Store(tmp_path / "store") as store:
+        store.put_fixes(
+            [fix(actions=(action,), undo=(replace(action, verb="create", body='{"a": {"b": "\\u001b"}}'),))]
+        )
+    out = run("fixes", "show", "fix-0", "--set", f"store.folder={tmp_path / 'store'}")[1]
+    assert [json.loads(line) for line in out.splitlines() if '"op"' in line] == json.loads(patch)
+    assert '"b": "\\u001b"' in out and "nobody has decided" in out
+
+
+def test_on_kafka_a_missing_store_says_the_way(refused):
+    for name in ("incidents", "fixes"):
+        text = refused(name, "list", "--set", "kafka.bootstrap=x:1")
+        assert "`opsbrain export --out DIR`" in text and "--export DIR" in text
 
 
 def test_a_fix_can_be_rejected(run, kept):
@@ -321,6 +342,8 @@ def test_a_fix_can_be_rejected(run, kept):
 
 def test_unknown_ids_and_a_missing_store_are_one_line(refused, kept):
     assert "'inc-9' is not known; `opsbrain incidents list`" in refused("incidents", "show", "inc-9", *kept)
+    assert "an id is needed" in refused("incidents", "show", "", *kept)
+    assert "an id is needed" in refused("fixes", "approve", " ", *kept)
     assert "'fix-9' is not known; `opsbrain fixes list`" in refused("fixes", "approve", "fix-9", *kept)
     assert "not found; `opsbrain up` writes it" in refused("incidents", "list")
 
