@@ -14,6 +14,7 @@ from typing import Final
 
 from engine.errors import OpsBrainError, SourceError
 from opsbrain import __version__
+from opsbrain.output import counted
 from opsbrain.settings import Detectors, Kafka, Settings
 
 BROKER_TIMEOUT_S: Final = 5.0
@@ -90,7 +91,7 @@ def _identity(settings: Settings) -> str:
     from opsbrain.service import identity_of
 
     identity = identity_of(settings)
-    return f"scope {identity.scope}, {len(identity.overrides)} overrides"
+    return f"scope {identity.scope}, {counted(len(identity.overrides), 'override')}"
 
 
 def _http(settings: Settings) -> str:
@@ -158,7 +159,7 @@ def _broker(kafka: Kafka) -> str:
     missing = [one.topic for one in kafka.telemetry if one.topic not in topics]
     if missing:
         raise SourceError(f"{kafka.bootstrap}: topics of kafka.telemetry are not there: {', '.join(missing)}")
-    return f"{kafka.bootstrap} answers, {len(topics)} topics"
+    return f"{kafka.bootstrap} answers, {counted(len(topics), 'topic')}"
 
 
 def _silent() -> object:

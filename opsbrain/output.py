@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import tempfile
 import unicodedata
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import msgspec
 import typer
+
+from engine.errors import SourceError
 
 
 def printable(text: str) -> str:
@@ -38,6 +42,19 @@ def counted(number: int, one: str, many: str = "") -> str:
     ('1 incident', '2,000 fixes')
     """
     return f"{number:,} {one if number == 1 else many or one + 's'}"
+
+
+def check_writable(path: Path, *, folder: bool) -> None:
+    """Raise SourceError when nothing could be written to `path`, before hours of work are lost to it; makes nothing."""
+    try:
+        if path.exists() and path.is_dir() is not folder:
+            raise SourceError(f"{path}: cannot write: this is {'a file, not a folder' if folder else 'a folder'}")
+        inside = path if folder else path.parent
+        existing = next(one for one in (inside.absolute(), *inside.absolute().parents) if one.exists())
+        with tempfile.TemporaryFile(dir=existing):
+            pass
+    except OSError as error:
+        raise SourceError(f"{path}: cannot write: {error.strerror}") from error
 
 
 def print_json(value: Any) -> None:

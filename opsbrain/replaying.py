@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ from engine.store import SqliteStore
 from engine.types import Anomaly, DeadLetter, Fix, Incident
 from opsbrain.collect import Collected
 from opsbrain.export import newest, write_export
+from opsbrain.folder_lock import lock_folder
 from opsbrain.settings import Settings
 from opsbrain.store import Store
 from opsbrain.wiring import engine_config
@@ -79,7 +82,8 @@ def run_replay(
 ) -> Conclusions:
     """Replay `source` to its end and return what was concluded.
 
-    With a `state` folder the run can be cut at any time and started again: it goes on from its last checkpoint.
+    With a `state` folder the run can be cut at any time and started again: it goes on from its last checkpoint. The
+    folder is taken for this run; SourceError when another run has it.
     """
     began = clock()
     config = engine_config(settings, resolution_ms=source.resolution_ms, keep_history=keep_history)
@@ -98,7 +102,9 @@ def run_replay(
             resolution_ms,
             clock() - began,
         )
-    with Store(state) as store:
+    with ExitStack() as opened:
+        opened.callback(os.close, lock_folder(state, who="`opsbrain` run", remedy="name another --state"))
+        store = opened.enter_context(Store(state))
         checkpoints = SqliteStore(state / "checkpoint.sqlite")
         try:
             accounts = replay(

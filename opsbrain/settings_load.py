@@ -72,8 +72,8 @@ def _from_env(env: Mapping[str, str]) -> Iterator[tuple[tuple[str, ...], str, st
 def _from_flags(flags: Sequence[str]) -> Iterator[tuple[tuple[str, ...], str, str]]:
     for flag in flags:
         name, equals, text = flag.partition("=")
-        if not equals:
-            raise ConfigError(f"--set {flag}: expected SECTION.KEY=VALUE")
+        if not equals or not name.strip():
+            raise ConfigError(f"--set {flag}: expected SECTION.KEY=VALUE, as pipeline.quiet_s=900")
         yield tuple(name.strip().split(".")), text, f"--set {name.strip()}"
 
 

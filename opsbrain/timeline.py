@@ -11,7 +11,7 @@ import typer
 
 from engine.types import Fix, Incident
 from opsbrain.export import newest
-from opsbrain.output import escaped, printable
+from opsbrain.output import counted, escaped, printable
 from opsbrain.replaying import Conclusions
 
 SHOWN_INCIDENTS = 30
@@ -27,12 +27,13 @@ def print_conclusions(
     accounts = concluded.accounts
     dropped = "".join(f", dropped {n:,} ({reason})" for reason, n in sorted(accounts.dropped.items()))
     typer.echo(
-        f"{accounts.sent:,} rows: {accounts.accepted:,} accepted, {accounts.late:,} late, "
+        f"{counted(accounts.sent, 'row')}: {accounts.accepted:,} accepted, {accounts.late:,} late, "
         f"{accounts.duplicate:,} duplicate, {accounts.dead_lettered:,} dead-lettered{dropped}"
     )
     typer.echo(
         f"{concluded.elapsed_s:.1f} s, {concluded.rows_per_s:,.0f} rows/s; "
-        f"{len(concluded.anomalies):,} anomalies, {len(found)} incidents, {len(newest(concluded.fixes))} fixes"
+        f"{counted(len(concluded.anomalies), 'anomaly', 'anomalies')}, {counted(len(found), 'incident')}, "
+        f"{counted(len(newest(concluded.fixes)), 'fix', 'fixes')}"
     )
     shown = found[:SHOWN_INCIDENTS] if incidents else []
     for incident in shown:

@@ -12,7 +12,7 @@ from engine.errors import ConfigError
 from engine.ports import DetectorConfig
 from opsbrain.commands.options import Config, Json, Set
 from opsbrain.detecting import Found
-from opsbrain.output import print_json, print_table, progress
+from opsbrain.output import counted, print_json, print_table, progress
 from opsbrain.settings import Settings
 from opsbrain.settings_load import load_settings
 
@@ -37,7 +37,8 @@ def detect(
         print_json({"anomalies": found, "series": len(table.names), "windows": len(table.said)})
         return
     print_table(("start", "end", "severity", "chance", "series", "what"), [_row(one) for one in found])
-    typer.echo(f"{len(found)} anomalies in {len(table.names)} series, {len(table.said):,} windows")
+    anomalies = counted(len(found), "anomaly", "anomalies")
+    typer.echo(f"{anomalies} in {counted(len(table.names), 'series', 'series')}, {counted(len(table.said), 'window')}")
 
 
 def _detectors(settings: Settings) -> list[DetectorConfig]:

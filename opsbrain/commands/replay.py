@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
@@ -12,10 +13,13 @@ from engine.errors import ConfigError
 from ingest.identity import Identity
 from ingest.registry import source
 from opsbrain.commands.options import Config, Set
+from opsbrain.output import check_writable, counted, printable
 from opsbrain.progress import progress_bar
-from opsbrain.replaying import run_replay
+from opsbrain.replaying import Conclusions, run_replay
 from opsbrain.settings_load import load_settings
 from opsbrain.timeline import print_conclusions
+
+SHOWN_REASONS: Final = 3
 
 
 def replay(
@@ -31,6 +35,10 @@ def replay(
 ) -> None:
     """Replay recorded telemetry; starts clean and sends no notification."""
     settings = load_settings(config, os.environ, set_ or ())
+    if out is not None:
+        check_writable(out, folder=True)
+    if report is not None:
+        check_writable(report, folder=False)
     names = settings.identity
     recorded = source(format, path, day, Identity(names.scope, names.default_namespace, names.overrides))
     with progress_bar(recorded, _factor(speed)) as progress:
@@ -42,6 +50,18 @@ def replay(
 
         write_report(report, concluded, title=f"{format} replay")
     print_conclusions(concluded, out=out, report=report)
+    if concluded.dead_letters:
+        typer.echo(f"opsbrain: {_lost(concluded)}", err=True)
+
+
+def _lost(concluded: Conclusions) -> str:
+    """Return how many dead letters there are, and their most frequent reasons."""
+    reasons = Counter(f"{one.input}: {one.reason}" for one in concluded.dead_letters)
+    first = sorted(reasons.items(), key=lambda one: (-one[1], one[0]))[:SHOWN_REASONS]
+    told = [printable(reason) + (f" ({number:,} times)" if number > 1 else "") for reason, number in first]
+    if len(reasons) > len(first):
+        told.append(f"and {counted(len(reasons) - len(first), 'other reason')}")
+    return f"{counted(concluded.accounts.dead_lettered, 'dead letter')}: {'; '.join(told)}"
 
 
 def _factor(speed: str) -> float | None:

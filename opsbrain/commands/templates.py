@@ -10,7 +10,7 @@ import typer
 
 from engine.errors import SourceError
 from opsbrain.commands.options import Json
-from opsbrain.output import print_json, print_table
+from opsbrain.output import counted, print_json, print_table
 
 if TYPE_CHECKING:
     from models.templates import Mined
@@ -40,7 +40,7 @@ def templates(
     ordered = sorted(found, key=lambda one: (-one["count"], one["first_line"]))
     rows = [(f"{one['count']:,}", f"{one['first_line']:,}", one["template"]) for one in ordered]
     print_table(("count", "first line", "template"), rows)
-    typer.echo(f"{len(found):,} templates in {len(lines):,} lines")
+    typer.echo(f"{counted(len(found), 'template')} in {counted(len(lines), 'line')}")
 
 
 def _read_lines(path: Path) -> list[str]:

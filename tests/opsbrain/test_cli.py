@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -16,6 +17,7 @@ import pytest
 
 from engine.types import Phase
 from opsbrain import cli
+from opsbrain.commands.demo import RECORDING
 from opsbrain.export import write_export
 from opsbrain.folder_lock import lock_folder
 from opsbrain.store import Store
@@ -96,6 +98,7 @@ def test_wrong_settings_are_one_line_and_status_2(refused, tmp_path):
     broken.write_text("[pipeline\n")
     assert "not valid TOML" in refused("doctor", "--config", broken, status=2)
     assert "cannot read settings" in refused("doctor", "--config", tmp_path / "none.toml", status=2)
+    assert "expected SECTION.KEY=VALUE" in refused("doctor", "--set", "=1", status=2)
     assert "did you mean quiet_s?" in refused("doctor", "--set", "pipeline.quiet=1", status=2)
 
 
@@ -161,7 +164,7 @@ def test_detect_reads_wide_tables_and_parquet_alike(run, tmp_path):
 def test_detect_for_people_is_a_table(run, tmp_path):
     rows = [f"{n},{value}" for n, value in enumerate(level())]
     status, out, _ = run("detect", write_csv(tmp_path / "a.csv", "timestamp,value", rows))
-    assert status == 0 and out.endswith("1 anomalies in 1 series, 200 windows\n")
+    assert status == 0 and out.endswith("1 anomaly in 1 series, 200 windows\n")
 
 
 def test_detect_takes_gaps_and_rows_out_of_order(run, tmp_path):
@@ -202,6 +205,35 @@ def test_detect_needs_a_detector_that_learns_as_it_goes(refused, tmp_path):
     path = write_csv(tmp_path / "a.csv", "timestamp,value", ["1,2"])
     assert "needs a detector" in refused("detect", path, "--set", 'detectors.enabled=["forest"]', status=2)
     assert "no detector 'zscor'" in refused("detect", path, "--set", 'detectors.enabled=["zscor"]', status=2)
+
+
+# --- replay
+
+
+def broken_recording(tmp_path: Path) -> Path:
+    folder = shutil.copytree(RECORDING, tmp_path / "recording")
+    file = folder / json.loads((folder / "recording.json").read_text())["inputs"][0]["file"]
+    file.write_bytes(file.read_bytes()[:-100])
+    return folder
+
+
+def test_replay_says_what_it_could_not_read(run, tmp_path):
+    status, out, err = run("replay", broken_recording(tmp_path), "--format", "opsbrain")
+    assert status == 0 and "1 dead-lettered" in out
+    assert err.startswith("opsbrain: 1 dead letter: ") and "cut off" in err and err.count("\n") == 1
+
+
+def test_replay_refuses_what_it_cannot_write_before_it_starts(refused, tmp_path):
+    (tmp_path / "file").write_text("")
+    for flag, path in (("--out", "file"), ("--out", "file/x"), ("--report", "file/x.html"), ("--report", ".")):
+        assert "cannot write" in refused("replay", RECORDING, "--format", "opsbrain", flag, tmp_path / path)
+
+
+def test_a_state_folder_is_used_by_one_run(refused, tmp_path):
+    held = lock_folder(tmp_path / "state", who="", remedy="")
+    text = refused("replay", RECORDING, "--format", "opsbrain", "--state", tmp_path / "state")
+    os.close(held)
+    assert text.endswith("another `opsbrain` run uses it; stop that one, or name another --state")
 
 
 # --- templates
