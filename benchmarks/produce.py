@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 _BATCH: Final = 5_000
 _TIMEOUT_S: Final = 60.0
+_ANSWER_S: Final = 10.0
 _DAY_MS: Final = 86_400_000
 
 
@@ -102,6 +103,7 @@ class Shipper:
     def __init__(self, bootstrap: str, partitions: int, prefix: str = "telemetry.") -> None:
         from confluent_kafka import Producer
 
+        _find_broker(bootstrap)
         self._bootstrap = bootstrap
         self._partitions = partitions
         self._prefix = prefix
@@ -148,7 +150,9 @@ class Shipper:
 
 def produce_recording(path: Path, shipper: Shipper, *, by_entity: bool, lines: slice = slice(None)) -> None:
     """Send the lines of a recording of our own, all or a slice of each input."""
-    manifest = msgspec.json.decode((path / MANIFEST).read_bytes())
+    source("opsbrain", path, None)  # refuses, in words, what is no recording
+    manifest_file = path / MANIFEST if path.is_dir() else path
+    manifest, path = msgspec.json.decode(manifest_file.read_bytes()), manifest_file.parent
     identity = Identity(scope=manifest["scope"])
     for one in manifest["inputs"]:
         topic = shipper.topic(one["kind"], one["format"])
@@ -194,6 +198,18 @@ def _entities(format: Format, bodies: Sequence[bytes]) -> list[str | None]:
     return [first.get(number) for number in range(len(bodies))]
 
 
+def _find_broker(bootstrap: str) -> None:
+    from confluent_kafka import KafkaException
+    from confluent_kafka.admin import AdminClient
+
+    try:
+        AdminClient({"bootstrap.servers": bootstrap, "log_level": 0}).list_topics(timeout=_ANSWER_S)
+    except KafkaException as error:
+        raise SourceError(
+            f"kafka: no broker answers at {bootstrap} ({error.args[0].str()}); see --bootstrap"
+        ) from error
+
+
 def _create(bootstrap: str, topic: str, partitions: int) -> None:
     from confluent_kafka import KafkaError, KafkaException
     from confluent_kafka.admin import AdminClient, NewTopic
@@ -235,13 +251,13 @@ def main(
     by_turns: Annotated[bool, typer.Option("--by-turns", help="Spread messages by turns, not by entity.")] = False,
 ) -> None:
     """Send recorded data to a broker as shippers would have."""
+    recorded = source(format, path, day)
+    if minutes is not None:
+        recorded = Minutes(recorded, *minutes_of(minutes))
     shipper = Shipper(bootstrap, telemetry_partitions)
     if format == "opsbrain":
         produce_recording(path, shipper, by_entity=not by_turns)
     else:
-        recorded = source(format, path, day)
-        if minutes is not None:
-            recorded = Minutes(recorded, *minutes_of(minutes))
         produce_rows(recorded, shipper, by_entity=not by_turns)
     sent = shipper.end()
     for topic in sorted(sent.messages):

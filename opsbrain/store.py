@@ -47,7 +47,7 @@ class Store:
             self._db = sqlite3.connect(self._path, isolation_level=None, timeout=10)
             self._prepare()
         except (OSError, sqlite3.Error) as error:
-            raise SourceError(f"{self._path}: cannot open: {error}") from error
+            raise SourceError(f"{self._path}: cannot open: {getattr(error, 'strerror', None) or error}") from error
 
     def __enter__(self) -> Store:
         return self

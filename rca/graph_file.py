@@ -35,7 +35,7 @@ def load_graph(path: Path) -> nx.DiGraph[str]:
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        raise SourceError(f"{path}: cannot read the graph: {error}") from error
+        raise SourceError(f"{path}: cannot read the graph: {getattr(error, 'strerror', None) or error}") from error
     if not text.strip():
         raise SourceError(f"{path}: the graph file is empty")
     if text.lstrip()[0] in "{[":

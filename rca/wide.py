@@ -42,7 +42,9 @@ def read_frame(path: Path) -> pl.DataFrame:
         if magic == b"PAR1":
             return pl.read_parquet(path)
         return pl.read_csv(path, infer_schema_length=None, null_values=["", "NA", "NaN", "nan", "null"])
-    except (OSError, pl.exceptions.PolarsError) as error:
+    except OSError as error:
+        raise SourceError(f"{path}: cannot read the table: {error.strerror or error}") from error
+    except pl.exceptions.PolarsError as error:
         raise SourceError(f"{path}: cannot read the table: {str(error).splitlines()[0]}") from error
 
 

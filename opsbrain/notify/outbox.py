@@ -60,7 +60,7 @@ class Outbox:
             self._db.execute("PRAGMA synchronous=FULL")
             self._db.executescript(_TABLE)
         except (OSError, sqlite3.Error) as error:
-            raise SourceError(f"{path}: cannot open the outbox: {error}") from error
+            raise SourceError(f"{path}: cannot open the outbox: {getattr(error, 'strerror', None) or error}") from error
 
     def close(self) -> None:
         """Close the file; what is pending is there again after the next start."""
