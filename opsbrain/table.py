@@ -13,9 +13,13 @@ import polars as pl
 
 from engine.errors import SourceError
 from engine.types import Floats, Ints
+from opsbrain.output import counted
 
 _MISSING: Final = ("", "NA", "N/A", "NaN", "nan", "null", "NULL", "None")
 _TIME_NAMES: Final = ("timestamp", "time", "ts", "ts_ms", "datetime", "date")
+_EARLIEST_MS: Final = 315_532_800_000  # 1980
+_LATEST_MS: Final = 4_102_444_800_000  # 2100
+_LARGEST: Final = 1e100  # nothing that is measured is larger, and what is cannot be squared
 _MILLISECONDS: Final = 1e11  # above this a number is milliseconds: as seconds it would be the year 5138
 
 
@@ -27,12 +31,14 @@ class Table:
     ms      (rows,) times in Unix milliseconds, ascending
     said    each time as it was written
     values  (rows, series), NaN where a number is missing
+    notes   what was changed on reading, as sentences for people
     """
 
     names: tuple[str, ...]
     ms: Ints
     said: tuple[Any, ...]
     values: Floats
+    notes: tuple[str, ...] = ()
 
     @property
     def step_ms(self) -> int:
@@ -47,15 +53,27 @@ def read_table(path: Path) -> Table:
     frame = _read(path)
     if frame.height == 0:
         raise SourceError(f"{path}: no rows")
+    _refuse_doubled(path, frame.columns)
     time = _time_column(path, frame)
     names = [name for name in frame.columns if name != time]
     if not names:
         raise SourceError(f"{path}: only the time column {time!r}; expected timestamp,value or one column a series")
     said = frame[time].to_list()
     ms = _milliseconds(path, time, said)
+    if len(ms) > 1 and ms.min() == ms.max():
+        raise SourceError(f"{path}: column {time!r}: every row has the same time; one row a time is needed")
     order = np.argsort(ms, kind="stable")
     values = np.column_stack([_numbers(path, frame[name]) for name in names])
-    return Table(tuple(names), ms[order], tuple(_said(said[at]) for at in order.tolist()), values[order])
+    notes = []
+    if (np.diff(ms) < 0).any():
+        notes.append("rows were not in the order of their times, and were sorted")
+    with np.errstate(invalid="ignore"):
+        beyond = np.abs(values) > _LARGEST
+    if beyond.any():
+        count = counted(int(beyond.sum()), "value")
+        notes.append(f"{count} infinite or beyond {_LARGEST:g}, treated as missing")
+        values[beyond] = np.nan
+    return Table(tuple(names), ms[order], tuple(_said(said[at]) for at in order.tolist()), values[order], tuple(notes))
 
 
 def time_after(table: Table, row: int) -> Any:
@@ -78,6 +96,8 @@ def _read(path: Path) -> pl.DataFrame:
             magic = file.read(4)
         if magic == b"PAR1":
             return pl.read_parquet(path, glob=False)
+        if magic and path.suffix.lower() == ".parquet":
+            raise SourceError(f"{path}: not Parquet; name it .csv if it is that")
         if b"\x00" in magic:
             raise SourceError(f"{path}: neither CSV nor Parquet")
         return pl.read_csv(path, infer_schema=False, null_values=list(_MISSING), glob=False)
@@ -87,6 +107,14 @@ def _read(path: Path) -> pl.DataFrame:
         raise SourceError(f"{path}: cannot read: {error.strerror or _first_line(error)}") from error
     except pl.exceptions.PolarsError as error:
         raise SourceError(f"{path}: cannot read the table: {_first_line(error)}") from error
+
+
+def _refuse_doubled(path: Path, columns: Sequence[str]) -> None:
+    """Raise SourceError when two columns share a name; polars tells them apart by an ending of its own."""
+    for name in columns:
+        first, ending, number = name.rpartition("_duplicated_")
+        if ending and number.isdigit() and first in columns:
+            raise SourceError(f"{path}: column {first!r} is there more than once; give each series a name of its own")
 
 
 def _time_column(path: Path, frame: pl.DataFrame) -> str:
@@ -106,8 +134,15 @@ def _milliseconds(path: Path, name: str, said: Sequence[Any]) -> Ints:
         if not np.isfinite(values).all():
             raise _bad_time(path, name, int(np.argmin(np.isfinite(values))), said)
         scale = 1.0 if np.abs(values).max() >= _MILLISECONDS else 1000.0
+        strange = (values < 0) | (values > _LATEST_MS / scale)  # small numbers count from a beginning of their own
+        if strange.any():
+            raise _strange_time(path, name, int(np.argmax(strange)), said)
         return np.rint(values * scale).astype(np.int64)
-    return np.array([_moment(path, name, row, said) for row in range(len(said))], dtype=np.int64)
+    ms = np.array([_moment(path, name, row, said) for row in range(len(said))], dtype=np.int64)
+    strange = (ms < _EARLIEST_MS) | (ms > _LATEST_MS)
+    if strange.any():
+        raise _strange_time(path, name, int(np.argmax(strange)), said)
+    return ms
 
 
 def _number_or_none(value: Any) -> float | None:
@@ -129,6 +164,13 @@ def _moment(path: Path, name: str, row: int, said: Sequence[Any]) -> int:
     return round(moment.timestamp() * 1000)
 
 
+def _strange_time(path: Path, name: str, row: int, said: Sequence[Any]) -> SourceError:
+    return SourceError(
+        f"{path}: row {row + 1}, column {name!r}: {said[row]} is not between 1980 and 2100;"
+        " give Unix seconds, milliseconds or ISO 8601"
+    )
+
+
 def _bad_time(path: Path, name: str, row: int, said: Sequence[Any]) -> SourceError:
     found = "nothing" if said[row] is None else repr(said[row])
     return SourceError(
@@ -147,8 +189,7 @@ def _numbers(path: Path, column: pl.Series) -> Floats:
         numbers = column.cast(pl.Float64)
     else:
         raise SourceError(f"{path}: column {column.name!r} holds {column.dtype}, not numbers")
-    values = numbers.fill_null(float("nan")).to_numpy().astype(np.float64)
-    return np.where(np.isfinite(values), values, np.nan)
+    return numbers.fill_null(float("nan")).to_numpy().astype(np.float64)
 
 
 def _said(value: Any) -> Any:

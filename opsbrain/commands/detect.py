@@ -12,7 +12,7 @@ from engine.errors import ConfigError
 from engine.ports import DetectorConfig
 from opsbrain.commands.options import Config, Json, Set
 from opsbrain.detecting import Found
-from opsbrain.output import counted, print_json, print_table, progress
+from opsbrain.output import counted, print_json, print_table, printable, progress
 from opsbrain.settings import Settings
 from opsbrain.settings_load import load_settings
 
@@ -30,6 +30,8 @@ def detect(
 
     settings = load_settings(config, os.environ, set_ or ())
     table = read_table(path)
+    for note in table.notes:
+        typer.echo(f"opsbrain: {printable(f'{path}: {note}')}", err=True)
     limit = threshold(table, settings.pipeline.anomaly_tail_p, settings.pipeline.alarm_budget_per_day)
     with progress(f"scoring {path.name}", len(table.said)) as done:
         found = detect_in(table, _detectors(settings), limit, settings.pipeline.seed, done)

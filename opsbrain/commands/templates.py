@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+import gzip
+import zlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -15,9 +17,13 @@ from opsbrain.output import counted, print_json, print_table
 if TYPE_CHECKING:
     from models.templates import Mined
 
+_GZIP_MAGIC: Final = b"\x1f\x8b"
+
 
 def templates(
-    path: Annotated[Path, typer.Argument(metavar="FILE", help="A plain log file, one message a line.")],
+    path: Annotated[
+        Path, typer.Argument(metavar="FILE", help="A plain log file (gzipped or not), one message a line.")
+    ],
     json: Json = False,
     assign: Annotated[
         Path | None, typer.Option("--assign", metavar="FILE.csv", help="Write line,on_arrival,final for every line.")
@@ -45,9 +51,16 @@ def templates(
 
 def _read_lines(path: Path) -> list[str]:
     try:
-        text = path.read_bytes().decode("utf-8", errors="replace")
+        content = path.read_bytes()
+        if content.startswith(_GZIP_MAGIC):
+            content = gzip.decompress(content)
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise SourceError(f"{path}: the gzip archive is damaged or cut off; bring the file again") from error
     except OSError as error:
         raise SourceError(f"{path}: cannot read: {error.strerror}") from error
+    if b"\x00" in content:
+        raise SourceError(f"{path}: holds NUL bytes and is no text; give a plain log file, one message a line")
+    text = content.decode("utf-8", errors="replace")
     lines = [line.removesuffix("\r") for line in text.removesuffix("\n").split("\n")]
     if lines == [""]:
         raise SourceError(f"{path}: the file is empty")

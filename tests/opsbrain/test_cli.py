@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import json
 import os
 import shutil
@@ -169,7 +170,9 @@ def test_detect_for_people_is_a_table(run, tmp_path):
 
 def test_detect_takes_gaps_and_rows_out_of_order(run, tmp_path):
     rows = [f"{n},{'' if n % 10 == 3 else value}" for n, value in enumerate(level())]
-    told = json.loads(run("detect", write_csv(tmp_path / "a.csv", "ts,value", rows[::-1]), "--json")[1])
+    _, out, err = run("detect", write_csv(tmp_path / "a.csv", "ts,value", rows[::-1]), "--json")
+    told = json.loads(out)
+    assert err.endswith("a.csv: rows were not in the order of their times, and were sorted\n")
     assert [(one["start"], one["end"]) for one in told["anomalies"]] == [(150, 153)]
 
 
@@ -190,6 +193,11 @@ def test_an_anomaly_at_the_very_end_ends_one_step_later(run, tmp_path):
         (b"timestamp,value\n1,2\nlater,3\n", "row 2, column 'timestamp': 'later' is no time"),
         (b"timestamp,value\n1,2\n,3\n", "row 2, column 'timestamp': nothing is no time"),
         (b"timestamp,value\n1,2,3\n", "cannot read the table"),
+        (b"timestamp,value\n1,2\n1e30,3\n", "row 2, column 'timestamp': 1e30 is not between 1980 and 2100"),
+        (b"timestamp,value\n1,2\ninf,3\n", "row 2, column 'timestamp': 'inf' is no time"),
+        (b"timestamp,value\n2024-01-01,2\n0024-01-01,3\n", "row 2, column 'timestamp': 0024-01-01 is not between"),
+        (b"timestamp,value\n1,2\n1,3\n", "column 'timestamp': every row has the same time"),
+        (b"timestamp,value,value\n1,2,3\n", "column 'value' is there more than once"),
         (b"\x00\x01\x02", "neither CSV nor Parquet"),
         (b"PAR1garbage", "cannot read the table"),
     ],
@@ -199,6 +207,20 @@ def test_a_broken_table_is_one_line_that_says_where(refused, tmp_path, content, 
     path.write_bytes(content)
     text = refused("detect", path)
     assert text.startswith(f"{path}: ") and said in text
+
+
+def test_what_is_named_parquet_must_be_it(refused, tmp_path):
+    path = write_csv(tmp_path / "a.parquet", "timestamp,value", ["1,2"])
+    assert refused("detect", path) == f"{path}: not Parquet; name it .csv if it is that"
+
+
+@pytest.mark.filterwarnings("error")
+def test_detect_takes_infinities_as_missing_and_says_so(run, tmp_path):
+    odd = {20: "inf", 40: "-inf", 60: "1e308", 80: "-1e308", 100: "1e99", 101: "-1e99"}
+    rows = [f"{n},{odd.get(n, value)}" for n, value in enumerate(level())]
+    status, out, err = run("detect", write_csv(tmp_path / "a.csv", "timestamp,value", rows), "--json")
+    assert status == 0 and err.endswith("a.csv: 4 values infinite or beyond 1e+100, treated as missing\n")
+    assert err.count("\n") == 1 and [one["start"] for one in json.loads(out)["anomalies"]]
 
 
 def test_detect_needs_a_detector_that_learns_as_it_goes(refused, tmp_path):
@@ -255,9 +277,21 @@ def test_templates_counts_and_assigns_every_line(run, tmp_path):
     assert "4 lines" in run("templates", log)[1]
 
 
+def test_templates_opens_gzip(run, refused, tmp_path):
+    packed = gzip.compress(b"took 12 ms\ntook 7 ms\n")
+    (tmp_path / "a.log.gz").write_bytes(packed)
+    assert json.loads(run("templates", tmp_path / "a.log.gz", "--json")[1])["lines"] == 2
+    (tmp_path / "cut.gz").write_bytes(packed[:-9])
+    (tmp_path / "bad.gz").write_bytes(packed[:12] + bytes(9) + packed[21:])
+    for name in ("cut.gz", "bad.gz"):
+        assert "the gzip archive is damaged or cut off" in refused("templates", tmp_path / name)
+
+
 def test_templates_of_what_cannot_be_read_are_one_line(refused, tmp_path):
     assert refused("templates", "none.log") == "none.log: cannot read: No such file or directory"
     (tmp_path / "empty.log").write_text("")
+    (tmp_path / "binary").write_bytes(b"ELF\x00\x01")
+    assert "NUL bytes" in refused("templates", tmp_path / "binary")
     assert "the file is empty" in refused("templates", tmp_path / "empty.log")
     (tmp_path / "a.log").write_text("x\n")
     assert "cannot write" in refused("templates", tmp_path / "a.log", "--assign", tmp_path / "no" / "a.csv")
