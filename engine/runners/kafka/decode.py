@@ -26,6 +26,7 @@ from engine.errors import SourceError
 from engine.flow import INPUTS_GO_TO
 from engine.messages import DEADLETTERS, Message
 from engine.runners.kafka.config import END_HEADER, KafkaConfig, Telemetry
+from engine.runners.kafka.reader import patiently
 from engine.runners.kafka.sender import Sender
 from engine.runners.kafka.topics import input_name
 from engine.schemas import Kind, empty
@@ -257,14 +258,11 @@ class DecodeLoop:
             self._sender.send(message)
 
     def _assigned(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        from confluent_kafka import OFFSET_BEGINNING, KafkaException, TopicPartition
+        from confluent_kafka import OFFSET_BEGINNING, TopicPartition
 
         if self._stopped():
             return  # leaving: a consumer that closes is not told what was committed, and would wait for it
-        try:
-            found = consumer.committed(partitions, timeout=30)
-        except KafkaException as error:
-            raise SourceError(f"kafka: committed offsets cannot be read: {error.args[0].str()}") from error
+        found = patiently(lambda: consumer.committed(partitions, timeout=10), "committed offsets")
         start: list[TopicPartition] = []
         self._declare(found)
         for one in found:
@@ -291,9 +289,9 @@ class DecodeLoop:
     def _say_if_lost(self, consumer: Consumer, one: TopicPartition) -> None:
         if one.offset < 0:
             return
-        lowest, _ = consumer.get_watermark_offsets(one, timeout=30)
+        name = input_name(one.topic, one.partition)
+        lowest, _ = patiently(lambda: consumer.get_watermark_offsets(one, timeout=10), name)
         if one.offset < lowest:
-            name = input_name(one.topic, one.partition)
             log.warning("decode: %s: %d messages were deleted before they were read", name, lowest - one.offset)
 
     def _revoked(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:

@@ -2,16 +2,52 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, Final
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from engine.errors import SourceError, StateMismatch
 from engine.runners.kafka.config import KafkaConfig
 
 if TYPE_CHECKING:
-    from confluent_kafka import Consumer, TopicPartition
+    from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 READ_TIMEOUT_S: Final = 30.0
+_ANSWER_S: Final = 10.0
+_PAUSE_S: Final = 0.5
+
+T = TypeVar("T")
+
+
+def patiently(ask: Callable[[], T], what: str) -> T:
+    """Return what `ask` returns, asking again while the broker is away or moves its coordinator; then a SourceError."""
+    from confluent_kafka import KafkaException
+
+    until_s = time.monotonic() + READ_TIMEOUT_S
+    while True:
+        try:
+            return ask()
+        except KafkaException as error:
+            if time.monotonic() >= until_s or not _passes(error):
+                raise SourceError(f"kafka: {what} cannot be read: {error.args[0].str()}") from error
+            time.sleep(_PAUSE_S)
+
+
+def _passes(error: KafkaException) -> bool:
+    from confluent_kafka import KafkaError
+
+    code = error.args[0].code()
+    return bool(error.args[0].retriable()) or code in (
+        KafkaError.NOT_COORDINATOR,
+        KafkaError.COORDINATOR_NOT_AVAILABLE,
+        KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+        KafkaError.NOT_LEADER_FOR_PARTITION,
+        KafkaError.LEADER_NOT_AVAILABLE,
+        KafkaError._TRANSPORT,
+        KafkaError._TIMED_OUT,
+        KafkaError._WAIT_COORD,
+        KafkaError._ALL_BROKERS_DOWN,
+    )
 
 
 class TopicReader:
@@ -50,22 +86,20 @@ class TopicReader:
 
     def committed(self, topics: Iterable[str], partition: int) -> dict[str, int]:
         """Return the group's committed offset of `partition` of each topic that has one."""
-        from confluent_kafka import KafkaException, TopicPartition
+        from confluent_kafka import TopicPartition
 
-        try:
-            found = self._consumer.committed([TopicPartition(one, partition) for one in topics], timeout=READ_TIMEOUT_S)
-        except KafkaException as error:
-            raise SourceError(f"kafka: committed offsets cannot be read: {error.args[0].str()}") from error
+        asked = [TopicPartition(one, partition) for one in topics]
+        found = patiently(lambda: self._consumer.committed(asked, timeout=_ANSWER_S), "committed offsets")
         return {one.topic: one.offset for one in found if one.offset >= 0}
 
     def lowest(self, topic: str, partition: int) -> int:
         """Return the offset of the first message that there is, or will be."""
-        from confluent_kafka import KafkaException, TopicPartition
+        from confluent_kafka import TopicPartition
 
-        try:
-            low, _ = self._consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=READ_TIMEOUT_S)
-        except KafkaException as error:
-            raise SourceError(f"kafka: {topic}/{partition} cannot be read: {error.args[0].str()}") from error
+        asked = TopicPartition(topic, partition)
+        low, _ = patiently(
+            lambda: self._consumer.get_watermark_offsets(asked, timeout=_ANSWER_S), f"{topic}/{partition}"
+        )
         return int(low)
 
     def close(self) -> None:
