@@ -22,13 +22,14 @@ from typing import Final
 from engine.errors import Retryable, SourceError, StateMismatch
 from engine.flow import EngineConfig
 from engine.ports import Format, StateStore
-from engine.runners.embedded import Pipeline
+from engine.runners.embedded import Output, Pipeline
 from engine.schemas import empty
 from engine.types import DeadLetter, Records, State
 from ingest.formats.aws_cost_explorer import AwsCostExplorer
 from opsbrain.collect import Collected
 from opsbrain.journal import Journal
 from opsbrain.journal_reader import Damaged, Entry, IdleMark, JournalReader, Messages
+from opsbrain.live_view import Received
 
 BATCH_MESSAGES: Final = 5_000  # a few MB: one step stays well under a second, so that a stop is heard soon
 PART: Final = "live"
@@ -76,9 +77,18 @@ class Live:
     """Runs the engine over journals. Not safe to share between threads; time is an argument."""
 
     def __init__(
-        self, config: LiveConfig, inputs: Sequence[Input], store: StateStore, flush: Flush, started_ms: int
+        self,
+        config: LiveConfig,
+        inputs: Sequence[Input],
+        store: StateStore,
+        flush: Flush,
+        started_ms: int,
+        tap: Output | None = None,
     ) -> None:
-        """Resume from the last checkpoint in `store`; raise StateMismatch when it does not fit."""
+        """Resume from the last checkpoint in `store`; raise StateMismatch when it does not fit.
+
+        `tap` sees the history stream, if the engine's configuration keeps one.
+        """
         self._config = config
         self._store = store
         self._flush_to = flush
@@ -88,7 +98,7 @@ class Live:
         resume = self._resume(inputs)
         positions: Mapping[str, int] = resume.get(PART, {}).get("positions", {})
         kinds = {one.name: one.format.kind for one in inputs}
-        self._pipeline = Pipeline(config.engine, kinds, config.scopes, self._collected, resume=resume)
+        self._pipeline = Pipeline(config.engine, kinds, config.scopes, self._collected, tap, resume)
         self._inputs = {one.name: _opened(one, positions.get(one.name), started_ms) for one in inputs}
         self._checkpoints = int(resume.get(PART, {}).get("checkpoints", 0))
 
@@ -96,6 +106,16 @@ class Live:
     def positions(self) -> dict[str, int]:
         """Return how far each input was read."""
         return {name: one.reader.position for name, one in self._inputs.items()}
+
+    def received(self) -> Received:
+        """Return what came in so far; may be asked from another thread, and is then as of some moment ago."""
+        windows = self._pipeline.windows.values()
+        return Received(
+            accepted=sum(one.counts["accepted"] for one in windows),
+            late=sum(one.counts["late"] for one in windows),
+            dead_letters=self._pipeline.dead_letters.total(),
+            latest_ms=max((one.latest_ms for one in windows), default=-1),
+        )
 
     def step(self, now_ms: int) -> bool:
         """Work off one batch, if there is any; return whether there was."""

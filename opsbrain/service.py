@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
+from dataclasses import replace
 from types import TracebackType
 from typing import Final
 
@@ -29,6 +30,8 @@ from opsbrain.notify.outbox import FILE_NAME as OUTBOX
 from opsbrain.notify.outbox import Outbox
 from opsbrain.notify.registry import build_notifiers
 from opsbrain.receivers import Receivers
+from opsbrain.recent import Recent
+from opsbrain.report.view import ReportView
 from opsbrain.settings import Settings
 from opsbrain.store import Store
 from opsbrain.wiring import engine_config
@@ -57,6 +60,8 @@ class Service:
         self._woken = threading.Event()
         self._stopping = False
         self._open = ExitStack()
+        self._recent = Recent()
+        self._folder = settings.store.folder
         with ExitStack() as opened:
             self._build(settings, opened)
             self._open = opened.pop_all()
@@ -100,6 +105,12 @@ class Service:
             self._deliverer.stop(GRACE_S)
         self._finish()
 
+    def _view(self) -> ReportView:
+        """Return what the console shows: the store, the plots in memory, and how far we have come."""
+        from_ms, until_ms = self._recent.span()
+        received = replace(self.live.received(), from_ms=from_ms, until_ms=until_ms)
+        return store_view(self._folder, series=self._recent.series, received=received)
+
     def _finish(self) -> None:
         """Work off what came last, as far as that takes moments; the rest waits in the journal for the next start."""
         deadline_s = time.monotonic() + GRACE_S
@@ -112,7 +123,7 @@ class Service:
         token_of(settings.http)
         notifiers = build_notifiers(settings.notify)
         config = LiveConfig(
-            engine_config(settings),
+            engine_config(settings, keep_history=True),
             scopes_of(settings),
             settings.pipeline.idle_after_s * 1000,
             settings.store.checkpoint_s * 1000,
@@ -122,7 +133,7 @@ class Service:
         opened.callback(os.close, lock_folder(folder, who="`opsbrain up`", remedy="set store.folder"))
         journals = _journals(settings, opened)
         receivers = Receivers(journals, settings.http.max_body_mb << 20, self._clock, self._woken.set)
-        self._app = HttpGuard(application(settings, receivers), settings.http)
+        self._app = HttpGuard(application(settings, receivers, self._view), settings.http)
         self._socket = opened.enter_context(listening(settings.http.host, settings.http.port))
         give_up_after_ms = settings.notify.give_up_after_s * 1000
         self._deliverer = Deliverer(folder, notifiers, give_up_after_ms, self._clock)
@@ -133,13 +144,13 @@ class Service:
         opened.callback(checkpoints.close)
         flush = Conclusions(store, outbox, notifiers, self._deliverer.wake)
         inputs = [Input(name, format_of(name, identity), journal) for name, journal in journals.items()]
-        self.live = Live(config, inputs, checkpoints, flush, self._clock())
+        self.live = Live(config, inputs, checkpoints, flush, self._clock(), self._recent)
         opened.callback(self.live.close)
 
 
-def application(settings: Settings, receivers: Receivers) -> Starlette:
-    """Return the web application: receivers and console."""
-    console = console_routes(lambda: store_view(settings.store.folder))
+def application(settings: Settings, receivers: Receivers, view: Callable[[], ReportView] | None = None) -> Starlette:
+    """Return the web application: receivers and console; without a `view` the console shows the store alone."""
+    console = console_routes(view or (lambda: store_view(settings.store.folder)))
     return Starlette(routes=[*receivers.routes(), *console], exception_handlers={OpsBrainError: answer_failure})
 
 

@@ -25,7 +25,7 @@ class Bar:
 
 @dataclass(frozen=True, slots=True)
 class Overview:
-    """The line: bars, marks of changes (percent from the left), labels."""
+    """The line: bars, marks of changes (percent from the left), labels; without labels when no time is known."""
 
     bars: tuple[Bar, ...]
     changes: tuple[tuple[float, Change], ...]
@@ -35,17 +35,19 @@ class Overview:
 
 
 def span(view: ReportView) -> tuple[int, int]:
-    """Return the time that the page covers, half-open."""
-    if view.until_ms > view.from_ms:
-        return view.from_ms, view.until_ms
-    times = [time for one in view.incidents for time in (one.opened_ms, one.updated_ms, one.resolved_ms or 0) if time]
-    times += [change.ts_ms for one in view.incidents for change in one.changes]
+    """Return the time that the page covers, half-open: what the view says, and every incident; (0, 1) for none."""
+    times = [view.from_ms, view.until_ms - 1] if view.until_ms > view.from_ms else []
+    times += [time for one in view.incidents for time in (one.opened_ms, one.updated_ms, one.resolved_ms or 0) if time]
+    if view.until_ms <= view.from_ms:
+        times += [change.ts_ms for one in view.incidents for change in one.changes]
     return (min(times), max(times) + 1) if times else (0, 1)
 
 
 def overview(view: ReportView) -> Overview:
     """Lay out the line; incidents that overlap go to different lanes, as far as there are some."""
     begin, end = span(view)
+    if end <= 1:
+        return Overview((), (), 1, (), "")
     bars: list[Bar] = []
     free_from = [begin] * LANES
     for incident in sorted(view.incidents, key=lambda one: (one.opened_ms, one.id)):

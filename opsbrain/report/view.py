@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 from engine.types import Fix, Floats, Incident, Ints
 
 SeriesKey = tuple[str, str]
 """(entity, indicator)"""
+
+ALL_AS_EXPECTED: Final = ("No incident", "Everything stayed within what was expected.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +60,8 @@ class ReportView:
     counts          figures for the head of the page, in order
     link            how an incident is linked, with `{id}`; "#{id}" stays on the page
     refresh_s       let the browser load the page again after so many seconds; 0 for never
+    calm            what is said, in a heading and a sentence, where there is no incident
+    origin          what the page was made from
     """
 
     title: str
@@ -71,3 +76,5 @@ class ReportView:
     counts: Mapping[str, int | str] = field(default_factory=dict)
     link: str = "#{id}"
     refresh_s: int = 0
+    calm: tuple[str, str] = ALL_AS_EXPECTED
+    origin: str = "recorded telemetry"

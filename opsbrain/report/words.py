@@ -28,6 +28,15 @@ def day(ms: int) -> str:
     return datetime.fromtimestamp(ms / 1000, UTC).strftime("%Y-%m-%d")
 
 
+def moment(ms: int) -> str:
+    """Return date and time of day.
+
+    >>> moment(1_700_000_000_000)
+    '2023-11-14 22:13:20'
+    """
+    return f"{day(ms)} {clock(ms)}"
+
+
 def duration(ms: int) -> str:
     """Return how long something took, in its two largest units.
 

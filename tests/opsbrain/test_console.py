@@ -7,7 +7,7 @@ from autofix.approval import Choice, Decision
 from engine.errors import SourceError
 from engine.types import Phase
 from opsbrain.console import console_app
-from opsbrain.live_view import store_view
+from opsbrain.live_view import Received, calm, store_view
 from opsbrain.notify.delivery import Delivery
 from opsbrain.notify.outbox import FILE_NAME, Outbox
 from opsbrain.report.view import ReportView
@@ -79,3 +79,19 @@ def test_health_says_why_not():
     with TestClient(console_app(lambda: ReportView("x"))) as client:
         assert client.get("/healthz").text == "ok\n"
         assert "No incident" in client.get("/").text
+
+
+def test_calm_is_said_only_of_what_was_judged():
+    assert calm(Received())[0] == "Nothing was received yet"
+    heading, text = calm(Received(accepted=2, late=1, dead_letters=3, latest_ms=T0))
+    assert heading == "No window was judged since the start"
+    assert "6 rows received, 1 late, 3 dead-lettered; newest event 2023-11-14 22:13:20 UTC" in text
+    assert calm(Received(dead_letters=3))[0] == "Nothing readable was received yet"
+    assert "stayed within what was expected" in calm(Received(2, latest_ms=T0, from_ms=T0, until_ms=T0 + 1))[1]
+
+
+def test_a_page_without_any_time_shows_none(tmp_path):
+    with TestClient(console_app(lambda: store_view(tmp_path))) as client:
+        page = client.get("/").text
+    assert "Nothing was received yet" in page and "live telemetry" in page
+    assert "1970" not in page and "stayed within" not in page

@@ -195,6 +195,8 @@ def test_what_is_posted_gives_the_incidents_of_a_replay(tmp_path: Path) -> None:
         now_ms += settings.pipeline.idle_after_s * 1000
         service.live.drain(now_ms)
         service.live.checkpoint(now_ms)
+        page = client.get("/").text
+        assert "<polyline" in page and "newest event <b>2" in page and "live telemetry" in page
     assert main(["export", "--out", str(tmp_path / "out"), "--set", f"store.folder={tmp_path / 'store'}"]) == 0
     live = read_export(tmp_path / "out")
     replayed = run_replay(settings, source("opsbrain", RECORDING))
