@@ -8,21 +8,47 @@ from __future__ import annotations
 import logging
 import sqlite3
 import threading
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
 from engine.errors import OpsBrainError
-from engine.types import Fix, Incident
+from engine.types import DeadLetter, Fix, Incident
 from opsbrain.collect import Collected
 from opsbrain.notify.delivery import Notifier
 from opsbrain.notify.dispatch import Dispatcher
 from opsbrain.notify.outbox import FILE_NAME, Outbox
+from opsbrain.output import printable
 from opsbrain.store import Store
 
 ROUND_S: Final = 5.0  # how often retries and repeats are looked for when nothing new came
 
+LOG_EVERY_MS: Final = 60_000
+
 _log = logging.getLogger(__name__)
+
+
+class DeadLetterLog:
+    """Says in the log that dead letters come in: at most one line each LOG_EVERY_MS, with what came since the last."""
+
+    def __init__(self) -> None:
+        self._counts: Counter[str] = Counter()
+        self._first = ""
+        self._said_ms: int | None = None
+
+    def take(self, letters: Iterable[DeadLetter], now_ms: int) -> None:
+        """Count `letters`, and say so if it is time."""
+        for one in letters:
+            self._first = self._first or one.reason
+            self._counts[one.input] += 1
+        if not self._counts or (self._said_ms is not None and now_ms - self._said_ms < LOG_EVERY_MS):
+            return
+        counts = ", ".join(f"{name} {count:,}" for name, count in sorted(self._counts.items()))
+        _log.warning("dead letters: %s, first: %s", counts, printable(self._first))
+        self._counts.clear()
+        self._first = ""
+        self._said_ms = now_ms
 
 
 class Conclusions:
@@ -32,10 +58,12 @@ class Conclusions:
         self._store = store
         self._dispatcher = Dispatcher(outbox, notifiers)
         self._wake = wake
+        self._dead = DeadLetterLog()
 
     def __call__(self, collected: Collected, now_ms: int) -> None:
         """Make everything durable and forget it; wake who delivers when there is something to deliver."""
         incidents = sorted(collected.incidents.values(), key=lambda one: (one.updated_ms, one.id, one.revision))
+        self._dead.take(collected.dead_letters.values(), now_ms)
         collected.drain_into(self._store)  # 1
         new = sum(self._dispatcher.notify(one, self._fixes_of(one), now_ms) for one in incidents)  # 2
         if new:

@@ -16,6 +16,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.routing import Route
@@ -53,7 +54,7 @@ def console_routes(view: Callable[[], ReportView]) -> list[Route]:
 
 def console_app(view: Callable[[], ReportView]) -> Starlette:
     """Return the console as an application of its own."""
-    return Starlette(routes=console_routes(view), exception_handlers={OpsBrainError: answer_failure})
+    return Starlette(routes=console_routes(view), exception_handlers=FAILURES)
 
 
 def _page(view: Callable[[], ReportView]) -> Response:
@@ -77,7 +78,7 @@ def _one_json(view: Callable[[], ReportView], request: Request) -> Response:
     shown = view()
     incident = _find(shown.incidents, request.path_params["id"])
     if incident is None:
-        return _missing(request)
+        raise HTTPException(404, f"no incident {request.path_params['id']!r}")
     fixes = [_fix(one, shown) for one in shown.fixes if one.incident_id == incident.id]
     return _json({"incident": plain(incident), "fixes": fixes})
 
@@ -111,6 +112,22 @@ def _missing(request: Request) -> Response:
     return PlainTextResponse(f"no incident {request.path_params['id']!r}\n", 404, headers=dict(_HEADERS))
 
 
+def answer_refusal(request: Request, error: Exception) -> Response:
+    """Return what a request gets that no route takes, as JSON like the refusals of the receivers."""
+    if not isinstance(error, HTTPException):
+        raise error
+    return Response(
+        to_json({"error": error.detail}), error.status_code, {**_HEADERS, **(error.headers or {})}, "application/json"
+    )
+
+
 def answer_failure(request: Request, error: Exception) -> Response:
     """Return what a request gets when what was concluded cannot be read."""
     return PlainTextResponse(f"{error}\n", 503, headers=dict(_HEADERS))
+
+
+FAILURES: Final[Mapping[Any, Callable[[Request, Exception], Response]]] = {
+    OpsBrainError: answer_failure,
+    HTTPException: answer_refusal,
+}
+"""The handlers of an application that mounts these routes."""

@@ -1,6 +1,6 @@
 """The HTTP receivers: `POST /receive/{format}`; the answer 202 means that the messages are on disk.
 
-202 {"accepted": n}      they are in the journal
+202 {"received": n}      they are in the journal; what becomes of them, late and dead letters too, is counted later
 400, 415                 the body's compression cannot be undone
 404                      no such format
 413                      larger than `http.max_body_mb`
@@ -48,7 +48,7 @@ class Receivers:
             return _refused(404, f"format {name[:40]!r} is not known; one of: {', '.join(self._journals)}")
         try:
             raw = await self._body(request)
-            accepted = await run_in_threadpool(self._keep, journal, raw, request.headers)
+            received = await run_in_threadpool(self._keep, journal, raw, request.headers)
         except TooLarge as error:
             return _refused(413, str(error))
         except Retryable as error:
@@ -60,7 +60,7 @@ class Receivers:
         except ClientDisconnect:
             return _refused(400, "the connection was closed before the body was whole")
         self._woken()
-        return JSONResponse({"accepted": accepted}, 202)
+        return JSONResponse({"received": received}, 202)
 
     async def _body(self, request: Request) -> bytes:
         limit = self._max_body_bytes

@@ -15,12 +15,12 @@ from typing import Final
 import uvicorn
 from starlette.applications import Starlette
 
-from engine.errors import ConfigError, OpsBrainError, SourceError
+from engine.errors import ConfigError, SourceError
 from engine.store import SqliteStore
 from ingest.identity import Identity
 from ingest.registry import FORMATS, format_of
 from opsbrain.concluding import Conclusions, Deliverer
-from opsbrain.console import answer_failure, console_routes
+from opsbrain.console import FAILURES, console_routes
 from opsbrain.folder_lock import lock_folder
 from opsbrain.http_guard import HttpGuard, token_of
 from opsbrain.journal import Journal
@@ -86,7 +86,12 @@ class Service:
         """Serve and work until `stop`; then answer what is under way, checkpoint and return."""
         server = uvicorn.Server(
             uvicorn.Config(
-                self._app, log_level="warning", access_log=False, lifespan="off", timeout_graceful_shutdown=int(GRACE_S)
+                self._app,
+                log_config=None,
+                log_level="warning",
+                access_log=False,
+                lifespan="off",
+                timeout_graceful_shutdown=int(GRACE_S),
             )
         )
         serving = threading.Thread(target=server.run, args=([self._socket],), name="http", daemon=True)
@@ -151,7 +156,7 @@ class Service:
 def application(settings: Settings, receivers: Receivers, view: Callable[[], ReportView] | None = None) -> Starlette:
     """Return the web application: receivers and console; without a `view` the console shows the store alone."""
     console = console_routes(view or (lambda: store_view(settings.store.folder)))
-    return Starlette(routes=[*receivers.routes(), *console], exception_handlers={OpsBrainError: answer_failure})
+    return Starlette(routes=[*receivers.routes(), *console], exception_handlers=FAILURES)
 
 
 def identity_of(settings: Settings) -> Identity:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from engine.messages import FIXES, INCIDENTS, Message
-from engine.types import Phase
+from engine.types import DeadLetter, Phase
 from opsbrain.collect import Collected
-from opsbrain.concluding import Conclusions, Deliverer
+from opsbrain.concluding import Conclusions, DeadLetterLog, Deliverer
 from opsbrain.notify.dispatch import Dispatcher
 from opsbrain.notify.outbox import FILE_NAME, Outbox
 from opsbrain.notify.receiver import Receiver
@@ -51,3 +51,15 @@ def test_a_deliverer_stops_at_once_when_nothing_is_under_way(tmp_path: Path) -> 
     deliverer.start()
     deliverer.stop(within_s=10)
     assert not deliverer._thread.is_alive()
+
+
+def test_dead_letters_are_said_once_a_minute(caplog):
+    log = DeadLetterLog()
+    letters = [DeadLetter("logs", 1, "no JSON\x1b[31m", "x"), DeadLetter("logs", 2, "other", "x")]
+    for now_ms in (0, 10_000, 59_999, 60_000):
+        log.take(letters, now_ms)
+    log.take([], 200_000)
+    assert [one.getMessage() for one in caplog.records] == [
+        "dead letters: logs 2, first: no JSON [31m",
+        "dead letters: logs 6, first: no JSON [31m",
+    ]
