@@ -55,6 +55,8 @@ class FitStep:
     def on_message(self, message: Message) -> list[Message]:
         """Take history, a mark or the declared inputs; return the fits that have become due."""
         payload = message.payload
+        if not self._config.fitters and not isinstance(payload, Inputs):
+            return []  # history that is kept for plots only must not grow our state
         if isinstance(payload, pl.DataFrame):
             resolution = int(payload["resolution_ms"][0])
             self._history.setdefault((message.scope, resolution), {})[message.key] = payload.select(_COLUMNS)

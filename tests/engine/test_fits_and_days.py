@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import polars as pl
 
+from engine.fit import FitConfig, FitStep
+from engine.fit_schedule import FitSchedule
 from engine.messages import FITS, HISTORY, Message
 from engine.runners.embedded import Pipeline, replay
 from engine.schemas import Kind, conform
@@ -88,3 +90,11 @@ def test_scopes_do_not_mix() -> None:
     source.scopes = ("x", "y")
     replay(config(), source, said.append)
     assert {one.scope for one in said if one.stream == "incidents"} == {"x"}
+
+
+def test_history_that_nobody_fits_is_not_kept():
+    step = FitStep(FitConfig((), FitSchedule(MINUTE_MS, 0)))
+    before = step.snapshot()
+    frame = pl.DataFrame({"resolution_ms": [60_000], "start_ms": [0]})
+    assert step.on_message(Message("history", "x/60000/0/0", frame, "x")) == []
+    assert step.snapshot() == before
