@@ -73,7 +73,7 @@ def store_view(
     with Store(folder) as store:
         incidents = store.incidents()
         fixes = store.fixes()
-        standings = {one.id: standing(store.decisions(one.id)).value for one in fixes}
+        decisions = {one.id: store.decisions(one.id) for one in fixes}
     shown = incidents[:SHOWN_INCIDENTS]
     return ReportView(
         title=title,
@@ -81,7 +81,8 @@ def store_view(
         fixes=fixes,
         series=series(wanted(shown)),
         notifications=_told(folder / OUTBOX_NAME),
-        standings=standings,
+        standings={fix_id: standing(made).value for fix_id, made in decisions.items()},
+        decided_by={fix_id: made[-1].who for fix_id, made in decisions.items() if made},
         counts=_counts(received)
         | {"incidents": len(incidents), "open": sum(one.resolved_ms is None for one in incidents)},
         from_ms=received.from_ms,

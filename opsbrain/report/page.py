@@ -62,6 +62,7 @@ class FixShown:
 
     fix: Fix
     standing: str
+    decided_by: str
     actions: Script
     undo: Script
 
@@ -203,4 +204,4 @@ def _fix(view: ReportView, incident: Incident, fix: Fix) -> FixShown:
     standing = view.standings.get(fix.id, "proposed")
     if standing == "proposed" and _expired(fix, incident):
         standing = "expired"
-    return FixShown(fix, standing, script(fix.actions), script(fix.undo))
+    return FixShown(fix, standing, view.decided_by.get(fix.id, ""), script(fix.actions), script(fix.undo))

@@ -57,6 +57,7 @@ class ReportView:
     series          evidence by (entity, indicator); what is missing is not plotted
     notifications   deliveries, in order
     standings       where fixes stand by id ("approved", ...); "proposed" if absent
+    decided_by      who decided about a fix last, by the fix's id
     counts          figures for the head of the page, in order
     link            how an incident is linked, with `{id}`; "#{id}" stays on the page
     refresh_s       let the browser load the page again after so many seconds; 0 for never
@@ -73,6 +74,7 @@ class ReportView:
     series: Mapping[SeriesKey, Plotted] = field(default_factory=dict)
     notifications: Sequence[Told] = ()
     standings: Mapping[str, str] = field(default_factory=dict)
+    decided_by: Mapping[str, str] = field(default_factory=dict)
     counts: Mapping[str, int | str] = field(default_factory=dict)
     link: str = "#{id}"
     refresh_s: int = 0

@@ -95,3 +95,8 @@ def test_a_page_without_any_time_shows_none(tmp_path):
         page = client.get("/").text
     assert "Nothing was received yet" in page and "live telemetry" in page
     assert "1970" not in page and "stayed within" not in page
+
+
+def test_a_decision_takes_the_place_of_the_risk_once(client):
+    page = client.get("/").text
+    assert page.count("rejected by ada") == 2 and "needs approval" not in page  # in the card on top, and at the fix
