@@ -18,7 +18,10 @@ def export(
     config: Config = None,
     set_: Set = None,
 ) -> None:
-    """Write what workers (where a broker is set) or `up` have concluded as a canonical export."""
+    """Write what workers (where a broker is set) or `up` have concluded as a canonical export.
+
+    Of an `up` that is running this is as of its last checkpoint (setting store.checkpoint_s): stop it first for all.
+    """
     settings = load_settings(config, os.environ, set_ or ())
     if settings.kafka.bootstrap:
         _of_workers(settings, out)
