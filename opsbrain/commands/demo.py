@@ -17,6 +17,7 @@ from opsbrain.notify.dispatch import Dispatcher
 from opsbrain.notify.outbox import Entry, Outbox
 from opsbrain.notify.receiver import Received, Receiver
 from opsbrain.notify.webhook import WebhookNotifier
+from opsbrain.output import check_writable
 from opsbrain.progress import progress_bar
 from opsbrain.replaying import Conclusions, run_replay
 from opsbrain.report.view import Told
@@ -36,6 +37,7 @@ def demo(
     out: Annotated[Path, typer.Option("--out", help="Folder for the export and the report.")] = Path("out/demo"),
 ) -> None:
     """Replay the bundled incident: timeline, ranked cause, proven fix, one signed webhook, a report."""
+    check_writable(out, folder=True)
     settings = load_settings(None, os.environ)
     recording = source("opsbrain", RECORDING, None)
     typer.echo("Replaying thirteen recorded minutes of a small shop: logs, metrics, spans, events and objects.")

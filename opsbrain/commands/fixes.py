@@ -53,7 +53,7 @@ def show(id: Id, export: From = None, json: Json = False, config: Config = None,
         return
     typer.echo(printable(fix.rationale))
     print_fix(fix, whole=True)
-    for line in _told(fix, concluded.decisions.get(fix.id, ())):
+    for line in _told(fix, concluded.decisions.get(fix.id)):
         typer.echo(f"    {line}")
 
 
@@ -103,14 +103,17 @@ def _with_standing(fix: Fix, standings: dict[str, str]) -> dict[str, object]:
     return {**plain(fix), "outcome": fix.outcome.value, "standing": standings.get(fix.id, "proposed")}
 
 
-def _told(fix: Fix, decisions: Sequence[Decision]) -> Iterator[str]:
-    """Yield who decided what, when and why, oldest first; with nothing decided, until when it can be approved."""
+def _told(fix: Fix, decisions: Sequence[Decision] | None) -> Iterator[str]:
+    """Yield who decided what, when and why, oldest first; with nothing decided, when the proposal expires."""
+    if decisions is None:
+        yield "an export holds no decisions; the store does"
+        return
     for number, one in enumerate(decisions, start=1):
         why = f": {one.reason}" if one.reason else ""
         stands = standing(decisions[:number]).value.replace("_", " ")
         yield f"{clock(one.at_ms)}  {stands} by {printable(one.who)}{printable(why)}"
     if not decisions:
-        yield f"nobody has decided; can be approved until {clock(fix.expires_ms)} UTC"
+        yield f"proposed; nobody has decided. The proposal expires {clock(fix.expires_ms)} UTC"
 
 
 def _row(fix: Fix, standings: dict[str, str]) -> tuple[str, ...]:

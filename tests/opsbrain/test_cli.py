@@ -392,7 +392,7 @@ def test_a_fix_is_shown_whole_one_operation_a_line(run, tmp_path):
         )
     out = run("fixes", "show", "fix-0", "--set", f"store.folder={tmp_path / 'store'}")[1]
     assert [json.loads(line) for line in out.splitlines() if '"op"' in line] == json.loads(patch)
-    assert '"b": "\\u001b"' in out and "nobody has decided" in out
+    assert '"b": "\\u001b"' in out and "proposed; nobody has decided" in out
 
 
 def test_on_kafka_a_missing_store_says_the_way(refused):
