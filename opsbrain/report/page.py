@@ -86,6 +86,7 @@ def render_report(view: ReportView) -> str:
         view=view,
         incidents=[_incident(view, one) for one in ordered],
         overview=overview(view),
+        never_below={key for key, one in view.series.items() if not (one.value < 0).any()},
         critical=sum(one.severity is Severity.CRITICAL for one in ordered),
         still_open=sum(one.phase is Phase.OPEN for one in ordered),
     )

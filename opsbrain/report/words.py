@@ -102,20 +102,20 @@ def amount(value: float, form: str) -> str:
     return number(value) + ("/s" if form == "rate" else "")
 
 
-def expected(lo: float, hi: float, form: str, observed: float = math.nan) -> str:
+def expected(lo: float, hi: float, form: str, observed: float = math.nan, never_below: bool = False) -> str:
     """Return a band in words; what cannot be negative is not said to be expected below zero.
 
     >>> expected(-0.2, 0.3, "rate"), expected(-5.0, 5.0, "gauge"), expected(float("nan"), 1.0, "rate")
     ('0/s to 0.3/s', '-5 to 5', 'unknown')
 
-    A gauge that shows a whole number, not below zero, is taken for a count:
+    A gauge that shows a whole number, not below zero, is taken for a count; so is one that was `never_below` zero:
 
     >>> expected(-5.0, 5.0, "gauge", 40.0), expected(-5.0, 5.0, "gauge", 40.5)
     ('0 to 5', '-5 to 5')
     """
     if not (math.isfinite(lo) and math.isfinite(hi)):
         return "unknown"
-    if form != "gauge" or (observed >= 0 and observed.is_integer()):
+    if form != "gauge" or never_below or (observed >= 0 and observed.is_integer()):
         lo, hi = max(lo, 0.0), max(hi, 0.0)
     return f"{amount(lo, form)} to {amount(hi, form)}"
 
