@@ -14,6 +14,7 @@ from autofix.quantities import parse_quantity
 from autofix.workloads import member, objects
 from engine.errors import ConfigError, DataError
 from engine.inventory import ObjectKey
+from engine.redaction import MARK
 from engine.types import Action
 
 _OPERATIONS = ("test", "add", "replace", "remove")  # move and copy hide what they write
@@ -56,7 +57,8 @@ class PolicyConfig:
     max_blast_radius
         how many entities may notice, at most
     redacted
-        texts that stand for a value that was removed when it was read; a fix must never write one
+        texts that stand for a value that was removed before it came here; a fix must never write one. The marks that
+        reading puts in itself (`engine.redaction`) are refused wherever they occur in an operation, and are no setting
     """
 
     verbs: tuple[str, ...] = ("patch",)
@@ -77,20 +79,27 @@ class PolicyConfig:
             raise ConfigError("autofix.policy: factors and max_blast_radius must be at least 1")
 
     def judge(
-        self, actions: Sequence[Action], effects: Sequence[Effect], blast_radius: Sequence[str]
+        self,
+        actions: Sequence[Action],
+        effects: Sequence[Effect],
+        blast_radius: Sequence[str],
+        undo: Sequence[Action] = (),
     ) -> Permitted | Refused:
-        """Return whether the actions may be offered, or the first thing that forbids them."""
+        """Return whether the actions and their undo may be offered, or the first thing that forbids them."""
         if not actions:
             return Refused("there is nothing to do")
         if len(blast_radius) > self.max_blast_radius:
             return Refused(f"{len(blast_radius)} entities may notice, {self.max_blast_radius} at most are allowed")
-        for reason in self._refusals(actions, effects):
+        for reason in self._refusals(actions, effects, undo):
             return Refused(reason)
         return Permitted()
 
-    def _refusals(self, actions: Sequence[Action], effects: Sequence[Effect]) -> Iterator[str]:
+    def _refusals(self, actions: Sequence[Action], effects: Sequence[Effect], undo: Sequence[Action]) -> Iterator[str]:
         for one in actions:
             yield from self._of_action(one)
+            yield from _marks("it", one)
+        for one in undo:
+            yield from _marks("its undo", one)
         seen = {effect.key for effect in effects}
         for one in actions:
             if target_of(one) not in seen:
@@ -164,6 +173,21 @@ class PolicyConfig:
                     yield f"memory limit of {name} {old} -> {limit} is {more}"
             except DataError as error:
                 yield str(error)
+
+
+def _marks(what: str, one: Action) -> Iterator[str]:
+    """Yield what an action would send to the cluster in place of a value that was removed when it was read."""
+    if one.verb != "patch":
+        if MARK.search(one.body):
+            yield f"{what} would write a mark into {one.kind} {one.name} where a value was not recorded"
+        return
+    for operation in parse_operations(one.body):
+        does = "expect" if operation.get("op") == "test" else "write"
+        for below, text in _texts(operation.get("value")):
+            mark = MARK.search(text)
+            if mark:
+                where = f"{operation.get('path')}{below} of {one.kind} {one.name}"
+                yield f"{what} would {does} '{mark[0]}' at {where}, which stands for a value that was not recorded"
 
 
 def _touchable(path: str) -> bool:

@@ -99,7 +99,7 @@ def _valid(effects: list[Effect], version: str) -> Verdict:
 def _permitted(draft: Draft, effects: list[Effect], policy: PolicyConfig) -> Verdict:
     ran = f"policy on {counted(len(draft.actions), 'action')} and {counted(len(effects), 'patched object')}"
     try:
-        ruling = policy.judge(draft.actions, effects, draft.blast_radius)
+        ruling = policy.judge(draft.actions, effects, draft.blast_radius, draft.undo)
     except DataError as error:
         return Verdict(_PERMITTED, Outcome.FAILED, ran, str(error))
     if isinstance(ruling, Permitted):

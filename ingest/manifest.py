@@ -7,12 +7,12 @@ one changed, too little to confirm a guess.
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from typing import Any, Final
 
 import msgspec
 
+from engine.redaction import hashed
 from ingest.scrub import looks_secret, scrub_credentials
 
 _ENCODER: Final = msgspec.json.Encoder(order="sorted")
@@ -67,4 +67,4 @@ def _setting(key: str, value: Any, counts: Counter[str]) -> Any:
 
 def _hashed(value: Any, counts: Counter[str]) -> str:
     counts["manifest"] += 1
-    return "sha256:" + hashlib.sha256(str(value).encode("utf-8", "surrogatepass")).hexdigest()[:8]
+    return hashed(str(value))

@@ -16,7 +16,7 @@ from typing import Final
 
 import polars as pl
 
-MARK: Final = "<scrubbed>"
+from engine.redaction import SCRUBBED as MARK
 
 Rule = tuple[str, str, str]
 
