@@ -95,13 +95,14 @@ class Correlator:
         self._remember(changes, end_ms)
         patience_ms = self._config.confirm_windows * self._resolution_ms
         self._candidates = [one for one in self._candidates if end_ms - one.end_ms <= patience_ms]
+        # who has been quiet for long enough is done before anything new is placed: after a gap, an outage is a new one
+        resolved = [self._resolve(one, end_ms) for one in self._open if end_ms - one.last_ms >= self._config.quiet_ms]
+        self._open = [one for one in self._open if one.incident.phase is Phase.OPEN]
         touched: dict[str, _Open] = {}
         for group in self._groups(anomalies, scored, topology):
             opened = self._place(group, end_ms, topology)
             if opened is not None:
                 touched[opened.incident.id] = opened
-        resolved = [self._resolve(one, end_ms) for one in self._open if end_ms - one.last_ms >= self._config.quiet_ms]
-        self._open = [one for one in self._open if one.incident.phase is Phase.OPEN and one not in resolved]
         done = {one.incident.id: one.incident for one in resolved}
         return [incident for _, incident in sorted({**{k: v.incident for k, v in touched.items()}, **done}.items())]
 
@@ -147,7 +148,8 @@ class Correlator:
             near = topology.within(one.incident.entities, self._config.hops)
             if not near.isdisjoint(group.entities):
                 return self._join(one, group, end_ms) if group.tail_p <= self._config.continue_tail_p else None
-        budget_p = self._config.alarm_budget_per_day * self._resolution_ms / DAY_MS
+        # what opens an incident must at least be able to continue it, however generous the budget of a window is
+        budget_p = min(self._config.alarm_budget_per_day * self._resolution_ms / DAY_MS, self._config.continue_tail_p)
         return self._consider(group, end_ms, budget_p, topology) if group.tail_p <= budget_p else None
 
     def _consider(self, group: Group, end_ms: int, budget_p: float, topology: Topology) -> _Open | None:

@@ -3,15 +3,16 @@
 | from | series | form |
 |---|---|---|
 | gauges | their name: the mean of the window | gauge |
-| counters | their name: increase per second, resets counted as such, summed over instances | rate |
+| counters | their name: increase per second between samples, resets counted, summed over instances | rate |
 | logs | `log.severity.<severity>`, `log.template.<id>` | count |
 | events | `event.<reason>` | count |
 | spans, by entity | `span.rate`, `span.error_ratio`, `span.p{50,90,99}_ms` | rate, ratio, duration |
 | spans, by operation | `span.p90_ms{<operation>}` | duration |
 | cost | `cost.usd`: the newest period, once | money |
 
-Counts and rates are zero only where their input spoke in the window and the series did not; where an input was silent
-as a whole there is no value at all, and where it spoke for part of the window counts and rates are scaled to all of it.
+Counts and rates of spans are zero only where telemetry of their kind and scope spoke in the window and the series did
+not; where it was silent as a whole there is no value at all, and where it spoke for part of the window they are scaled
+to all of it. A counter's rate is its increase over the time between its samples, so a gap makes no spike.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from typing import Final
 import numpy as np
 import polars as pl
 
+from engine.ids import scope_of
 from engine.partials import BOUNDS_MS
 from engine.ports import LogTemplates, LogTemplatesConfig
 from engine.types import Coverage, Floats, Ints, Series, SeriesIndex, State, Tick
@@ -37,6 +39,7 @@ _VALUE: Final = pl.Schema(
 _COUNTER: Final = pl.Schema(
     {"entity": pl.String, "indicator": pl.String, "instance": pl.String, "time": pl.Int64, "sample": pl.Float64}
 )
+_COUNT: Final = pl.Schema({"shard": pl.Int32, "entity": pl.String, "indicator": pl.String, "n": pl.Int64})
 _KNOWN: Final = pl.Schema({"shard": pl.Int32, "entity": pl.String, "indicator": pl.String, "kind": pl.String})
 
 
@@ -71,16 +74,18 @@ class Features:
     ) -> list[Tick]:
         """Return one window's ticks by shard, from its merged partials; shards without any series have none.
 
-        `coverage` gives for each kind the share of the window its inputs spoke in; a kind that is not there was silent.
+        `coverage` gives for each `scope/kind` the share of the window it spoke in; what is not there was silent.
         """
         for entity in merged["entity"].unique().sort():
-            self._born.setdefault(entity, dict(self._spoken))
+            if entity not in self._born:
+                scope = f"{scope_of(entity)}/"
+                self._born[entity] = {key: spoken for key, spoken in self._spoken.items() if key.startswith(scope)}
         seconds = resolution_ms / 1000
         forms = {str(form): part for (form,), part in merged.partition_by("form", as_dict=True).items()}
         parts = [
             *self._gauges(forms.get("gauge")),
-            *self._rates(forms.get("counter"), seconds),
-            *self._spans(forms.get("spans"), forms.get("latency"), seconds, coverage.get("spans", 0.0)),
+            *self._rates(forms.get("counter")),
+            *self._spans(forms.get("spans"), forms.get("latency"), seconds, coverage),
             *self._cost(forms.get("cost")),
         ]
         counted, zeros = self._counts(forms, coverage)
@@ -146,7 +151,7 @@ class Features:
             return []
         return [_valued(part.with_columns(mean=_over(part["total"], part["n"])), "gauge", pl.col("mean"))]
 
-    def _rates(self, part: pl.DataFrame | None, seconds: float) -> list[pl.DataFrame]:
+    def _rates(self, part: pl.DataFrame | None) -> list[pl.DataFrame]:
         if part is None:
             return []
         keys = ["entity", "indicator", "instance"]
@@ -154,62 +159,63 @@ class Features:
         last = self._counters.join(samples.select(*keys, "shard").unique(), on=keys, how="inner")
         together = pl.concat([last.select(samples.columns), samples]).sort(*keys, "time", "sample")
         step = pl.col("sample").diff().over(keys)
-        # after a reset the counter began again at 0: all of its new value is increase
         together = together.with_columns(
-            step=pl.when(step >= 0).then(step).otherwise(pl.col("sample")), first=step.is_null()
+            # after a reset the counter began again at 0: all of its new value is increase
+            step=pl.when(step >= 0).then(step).otherwise(pl.col("sample")),
+            elapsed_ms=pl.col("time").diff().over(keys),
         )
         ends = together.group_by(keys, maintain_order=True).last().select(_COUNTER.names())
         self._counters = pl.concat([self._counters.join(ends, on=keys, how="anti"), ends]).sort(keys)
-        steps = together.filter(~pl.col("first"))
-        summed = steps.group_by("shard", "entity", "indicator", maintain_order=True).agg(
-            # a fold in row order, so that the bytes do not depend on how the sum is split over threads
-            total=pl.col("step").cum_sum().last()
+        steps = together.filter(pl.col("elapsed_ms").is_not_null())
+        # folds in row order, so that the bytes do not depend on how a sum is split over threads
+        summed = steps.group_by("shard", *keys, maintain_order=True).agg(
+            pl.col("step").cum_sum().last(), pl.col("elapsed_ms").sum()
         )
-        return [_valued(summed.with_columns(rate=_over(summed["total"], seconds)), "rate", pl.col("rate"))]
+        summed = summed.filter(pl.col("elapsed_ms") > 0)
+        rated = summed.with_columns(rate=_over(summed["step"], summed["elapsed_ms"] / 1000))
+        whole = rated.group_by("shard", "entity", "indicator", maintain_order=True).agg(pl.col("rate").cum_sum().last())
+        return [_valued(whole, "rate", pl.col("rate"))]
 
     def _spans(
-        self, spans: pl.DataFrame | None, latency: pl.DataFrame | None, seconds: float, coverage: float
+        self,
+        spans: pl.DataFrame | None,
+        latency: pl.DataFrame | None,
+        seconds: float,
+        coverage: Mapping[str, float],
     ) -> list[pl.DataFrame]:
         parts: list[pl.DataFrame] = []
-        spoke = coverage >= SPEAKING_COVERAGE
+        silent = self._callees
         if spans is not None and latency is not None:
             whole = (
                 spans.group_by("shard", "entity").agg(pl.col("n").sum(), pl.col("total").sum()).sort("shard", "entity")
             )
             errors = whole.with_columns(ratio=_over(whole["total"], whole["n"]))
             parts.append(_valued(errors, "ratio", pl.col("ratio"), "span.error_ratio"))
-            if spoke:
-                rated = whole.with_columns(rate=_over(whole["n"], seconds * coverage))
-                parts.append(_valued(rated, "rate", pl.col("rate"), "span.rate"))
+            spoke = whole.with_columns(kind=pl.lit("spans")).with_columns(share=_share(coverage))
+            spoke = spoke.filter(pl.col("share") >= SPEAKING_COVERAGE)
+            rated = spoke.with_columns(rate=_over(spoke["n"], pl.Series(spoke["share"].to_numpy() * seconds)))
+            parts.append(_valued(rated, "rate", pl.col("rate"), "span.rate"))
             parts += _latencies(latency)
             seen = whole.select("shard", "entity")
+            silent = silent.join(seen, on="entity", how="anti")
             self._callees = pl.concat([self._callees, seen]).unique().sort("shard", "entity")
-        if spoke:
-            silent = self._callees
-            if spans is not None:
-                silent = silent.join(spans.select("entity").unique(), on="entity", how="anti")
-            parts.append(_valued(silent, "rate", pl.lit(0.0), "span.rate"))
-        return parts
+        silent = silent.with_columns(kind=pl.lit("spans")).with_columns(share=_share(coverage))
+        silent = silent.filter(pl.col("share") >= SPEAKING_COVERAGE)
+        return [*parts, _valued(silent, "rate", pl.lit(0.0), "span.rate")]
 
     def _counts(self, forms: Mapping[str, pl.DataFrame], coverage: Mapping[str, float]) -> tuple[pl.DataFrame, Ints]:
         """Return the values of all counts, zeros filled in, and for each how often it was zero before it first came."""
-        speaking = {kind: share for kind, share in coverage.items() if share >= SPEAKING_COVERAGE}
         plain = forms.get("count")
-        parts = [plain.select("shard", "entity", "indicator", "n")] if plain is not None else []
+        parts = [_COUNT.to_frame()]
+        parts += [plain.select("shard", "entity", "indicator", "n")] if plain is not None else []
         parts += self._template_counts(forms.get("signature"))
-        if not parts:
-            counted = pl.DataFrame(
-                schema={"shard": pl.Int32, "entity": pl.String, "indicator": pl.String, "n": pl.Int64}
-            )
-        else:
-            counted = pl.concat(parts)
-        counted = counted.with_columns(kind=_kind_of_count()).filter(pl.col("kind").is_in(sorted(speaking)))
+        speaks = pl.col("share") >= SPEAKING_COVERAGE
+        counted = pl.concat(parts).with_columns(kind=_kind_of_count())
+        counted = counted.with_columns(share=_share(coverage)).filter(speaks)
         keys = ["entity", "indicator"]
         new = counted.join(self._known, on=keys, how="anti").select("shard", *keys, "kind")
         self._known = pl.concat([self._known, new]).sort("shard", *keys)
-        quiet = self._known.filter(pl.col("kind").is_in(sorted(speaking))).join(counted, on=keys, how="anti")
-        share = pl.col("kind").replace_strict(speaking, default=1.0, return_dtype=pl.Float64)
-        counted = counted.with_columns(share=share)
+        quiet = self._known.join(counted, on=keys, how="anti").with_columns(share=_share(coverage)).filter(speaks)
         values = pl.concat(
             [
                 counted.select("shard", *keys, form=pl.lit("count"), value=_over(counted["n"], counted["share"])),
@@ -221,7 +227,8 @@ class Features:
         return values, np.array(zeros, dtype=np.int64)
 
     def _unseen(self, entity: str, kind: str) -> int:
-        return self._spoken.get(kind, 0) - self._born[entity].get(kind, 0)
+        key = f"{scope_of(entity)}/{kind}"
+        return self._spoken.get(key, 0) - self._born[entity].get(key, 0)
 
     def _template_counts(self, signatures: pl.DataFrame | None) -> list[pl.DataFrame]:
         if signatures is None:
@@ -288,15 +295,17 @@ def coverage_share(windows: Sequence[Coverage], start_ms: int, end_ms: int) -> f
 def quantiles_ms(groups: Ints, buckets: Ints, counts: Ints, shares: Sequence[float]) -> Floats:
     """Return quantiles (G, len(shares)) of G histograms that lie one after the other, sorted by (group, bucket).
 
-    `groups` numbers each row's histogram from 0 without gaps. Interpolated within a bucket.
+    `groups` numbers each row's histogram from 0 without gaps. Interpolated within a bucket. A histogram's quantiles are
+    the same in any company: ranks are counted from its own beginning, and only whole numbers know of the others.
     """
     reached = np.cumsum(counts)
     starts = np.flatnonzero(np.r_[True, groups[1:] != groups[:-1]])
     ends = np.r_[starts[1:], len(groups)] - 1
     base = reached[starts] - counts[starts]
-    ranks = base[:, None] + np.asarray(shares)[None, :] * (reached[ends] - base)[:, None]
-    at = np.clip(np.searchsorted(reached, ranks, side="left"), starts[:, None], ends[:, None])
-    inside = (ranks - (reached[at] - counts[at])) / counts[at]
+    ranks = np.asarray(shares)[None, :] * (reached[ends] - base)[:, None]
+    whole = base[:, None] + np.maximum(np.ceil(ranks).astype(np.int64), 1)
+    at = np.clip(np.searchsorted(reached, whole, side="left"), starts[:, None], ends[:, None])
+    inside = np.clip((ranks - (reached[at] - counts[at] - base[:, None])) / counts[at], 0.0, 1.0)
     lower, upper = BOUNDS_MS[buckets[at]], BOUNDS_MS[buckets[at] + 1]
     return np.asarray(lower + (upper - lower) * inside)
 
@@ -331,6 +340,12 @@ def _over(numerator: pl.Series, denominator: pl.Series | float) -> pl.Series:
     """Return the quotient, correctly rounded whatever the length: polars may multiply by 1/x where x is a scalar."""
     below = denominator.to_numpy() if isinstance(denominator, pl.Series) else denominator
     return pl.Series(numerator.to_numpy() / below, dtype=pl.Float64)
+
+
+def _share(coverage: Mapping[str, float]) -> pl.Expr:
+    """Return for rows with `entity` and `kind` the share of the window in which their scope and kind spoke."""
+    key = pl.concat_str(pl.col("entity").str.split("/").list.first(), pl.lit("/"), pl.col("kind"))
+    return key.replace_strict(dict(coverage), default=0.0, return_dtype=pl.Float64)
 
 
 def _kind_of_count() -> pl.Expr:

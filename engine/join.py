@@ -95,10 +95,14 @@ class JoinStep:
         return [*messages, Message(TOPOLOGY, f"{producers[0]}+{len(producers)}/{complete}", mark)]
 
     def _close(self, start: int, spans: pl.DataFrame) -> list[Message]:
-        new = spans.unique(["trace_id", "span_id"], keep="first", maintain_order=True).with_columns(new=pl.lit(True))
-        kept = self._waiting.filter(pl.col("start_ms") >= start - self._config.span_wait_ms)
-        gone = self._waiting.filter(pl.col("start_ms") < start - self._config.span_wait_ms)
+        # a window of spans waits until `span_wait_ms` after its end; a span that comes again is known
+        end = pl.col("start_ms") + self._config.resolution_ms
+        waits = end + self._config.span_wait_ms > start
+        kept, gone = self._waiting.filter(waits), self._waiting.filter(~waits)
         self.counts["orphans"] += gone.filter(pl.col("new") & pl.col("parent_span_id").is_not_null()).height
+        ids = ["trace_id", "span_id"]
+        new = spans.unique(ids, keep="first", maintain_order=True).with_columns(new=pl.lit(True))
+        new = new.join(kept, on=ids, how="anti", maintain_order="left")
         together = pl.concat([kept, new.select(_SPAN.names())])
         parents = together.select("trace_id", parent_span_id="span_id", parent="entity")
         joined = together.join(parents, on=["trace_id", "parent_span_id"], how="left", maintain_order="left")

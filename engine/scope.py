@@ -253,8 +253,10 @@ class ScopeStep:
         messages: list[Message] = []
         ready = sorted(start for res, start in self._open if res == resolution and start + res <= complete)
         for start in ready:
-            for scope, frames in sorted(self._open.pop((resolution, start)).items()):
-                messages += self._on_window(scope, resolution, start, frames)
+            frames = self._open.pop((resolution, start))
+            # a scope that says nothing grows quiet like any other
+            for scope in sorted({*frames, *self._scopes}):
+                messages += self._on_window(scope, resolution, start, frames.get(scope, {}))
         self._closed[resolution] = complete
         return messages
 

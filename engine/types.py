@@ -386,8 +386,8 @@ class Coverage:
 class Mark:
     """A promise of producers: every row before `watermark_ms` has been sent (later ones would be late).
 
-    `windows` says what the producer held in each window it closed with this mark: {start_ms: {kind: Coverage}}; steps
-    after the first name their windows with an empty inner dict. END_MS stands for the end of the input.
+    `windows` says what the producer held in each window it closed with this mark: {start_ms: {"scope/kind": Coverage}};
+    steps after the first name their windows with an empty inner dict. END_MS stands for the end of the input.
     """
 
     producers: tuple[str, ...]

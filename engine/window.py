@@ -157,7 +157,7 @@ class WindowStep:
         for start in sorted(start for start in self._open if start + self.resolution_ms <= closed_ms):
             rows = pl.concat(self._open.pop(start))
             del self._lowest_offset[start]
-            windows[start] = {self._kind: _coverage(rows)}
+            windows[start] = _coverage(self._kind, rows)
             messages += self._emit(start, rows)
         self._emitted_ms = closed_ms
         mark = Mark((self._input,), self.resolution_ms, closed_ms, windows)
@@ -193,8 +193,12 @@ class WindowStep:
         ]
 
 
-def _coverage(rows: pl.DataFrame) -> Coverage:
-    return Coverage(rows.height, _least(rows["ts_ms"]), _greatest(rows["ts_ms"]))
+def _coverage(kind: Kind, rows: pl.DataFrame) -> dict[str, Coverage]:
+    """Return for each scope how much of the window its rows cover."""
+    scopes = rows.group_by(scope=pl.col("entity").str.split("/").list.first()).agg(
+        pl.len(), first=pl.col("ts_ms").min(), last=pl.col("ts_ms").max()
+    )
+    return {f"{scope}/{kind}": Coverage(n, first, last) for scope, n, first, last in scopes.sort("scope").iter_rows()}
 
 
 def _least(numbers: pl.Series) -> int:

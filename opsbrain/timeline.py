@@ -55,7 +55,7 @@ def print_incident(incident: Incident, *, evidence: int = 1) -> None:
     if incident.ranking.abstained is not None:
         typer.echo(f"    no cause named: {printable(incident.ranking.abstained)}")
     for place, cause in enumerate(incident.ranking.causes[:SHOWN_CAUSES], start=1):
-        typer.echo(f"    {place}. {cause.entity}  {cause.score:.2f}")
+        typer.echo(f"    {place}. {printable(cause.entity)}  {cause.score:.2f}")
         for line in cause.evidence[: evidence if place == 1 else min(evidence, 1)]:
             typer.echo(f"         {printable(line.text)}")
 

@@ -115,3 +115,16 @@ def test_one_odd_window_is_not_enough_unless_users_notice() -> None:
     noticed = Correlator(CorrelateConfig(), "x", MINUTE)
     errors = replace(anomaly(A, 0, indicator="span.error_ratio"), severity=Severity.CRITICAL)
     assert [one.entities for one in window(noticed, 0, errors)] == [(A,)]
+
+
+def test_an_outage_after_a_long_gap_is_a_new_incident() -> None:
+    correlator = Correlator(CorrelateConfig(confirm_windows=0, quiet_ms=5 * MINUTE), "x", MINUTE)
+    (first,) = window(correlator, 0, anomaly(A, 0))
+    touched = window(correlator, 360, anomaly(A, 360))
+    assert {one.id: one.phase for one in touched}[first.id] is Phase.RESOLVED
+    assert len(touched) == 2
+
+
+def test_a_generous_budget_opens_nothing_that_it_could_not_continue() -> None:
+    daily = Correlator(CorrelateConfig(confirm_windows=0), "x", 86_400_000)
+    assert daily.on_window(86_400_000, [anomaly(A, 0, tail_p=1e-3)], 100, topology(), ()) == []

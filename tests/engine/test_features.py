@@ -45,12 +45,12 @@ def counter(time: int, value: float, instance: str = "p1") -> dict[str, object]:
 def test_a_counter_becomes_a_rate_that_survives_resets_and_replicas() -> None:
     features = Features(FirstWordsConfig())
     first = [counter(0, 100.0), counter(30_000, 160.0), counter(5_000, 7.0, "p2")]
-    assert values(features.ticks(merge([partial("metrics", first)]), 0, MINUTE, {"metrics": 1.0})) == {
-        ("x/service/-/a", "hits"): 1.0  # 60 of p1 within the window; p2 has only one sample yet
+    assert values(features.ticks(merge([partial("metrics", first)]), 0, MINUTE, {"x/metrics": 1.0})) == {
+        ("x/service/-/a", "hits"): 2.0  # 60 of p1 in 30 s; p2 has only one sample yet
     }
     second = [counter(60_000, 220.0), counter(90_000, 30.0), counter(65_000, 37.0, "p2")]
-    made = values(features.ticks(merge([partial("metrics", second)]), MINUTE, MINUTE, {"metrics": 1.0}))
-    assert made == {("x/service/-/a", "hits"): pytest.approx((60 + 30 + 30) / 60)}
+    made = values(features.ticks(merge([partial("metrics", second)]), MINUTE, MINUTE, {"x/metrics": 1.0}))
+    assert made == {("x/service/-/a", "hits"): pytest.approx((60 + 30) / 60 + 30 / 60)}
 
 
 @settings(deadline=None)
@@ -65,8 +65,8 @@ def test_any_partitioning_of_a_counter_gives_the_same_rate(
     side = [data.draw(st.booleans()) for _ in rows]
     halves = [[row for row, left in zip(rows, side, strict=True) if left is which] for which in (True, False)]
     parts = [partial("metrics", half, name) for half, name in zip(halves, "ab", strict=True) if half]
-    whole = values(Features(FirstWordsConfig()).ticks(merge([partial("metrics", rows)]), 0, MINUTE, {"metrics": 1.0}))
-    split = values(Features(FirstWordsConfig()).ticks(merge(parts), 0, MINUTE, {"metrics": 1.0}))
+    whole = values(Features(FirstWordsConfig()).ticks(merge([partial("metrics", rows)]), 0, MINUTE, {"x/metrics": 1.0}))
+    split = values(Features(FirstWordsConfig()).ticks(merge(parts), 0, MINUTE, {"x/metrics": 1.0}))
     assert whole == pytest.approx(split)
 
 
@@ -77,18 +77,18 @@ def log(time: int, signature: str) -> dict[str, object]:
 def test_counts_are_zero_only_where_their_input_spoke() -> None:
     features = Features(FirstWordsConfig())
     nothing = partial("logs", [log(0, "one x")]).clear()
-    features.ticks(merge([partial("logs", [log(0, "one x")])]), 0, MINUTE, {"logs": 1.0})
-    quiet = values(features.ticks(merge([partial("logs", [log(0, "two x")])]), MINUTE, MINUTE, {"logs": 1.0}))
+    features.ticks(merge([partial("logs", [log(0, "one x")])]), 0, MINUTE, {"x/logs": 1.0})
+    quiet = values(features.ticks(merge([partial("logs", [log(0, "two x")])]), MINUTE, MINUTE, {"x/logs": 1.0}))
     assert quiet[("x/service/-/a", "log.template.one")] == 0.0
-    gap = values(features.ticks(nothing, 2 * MINUTE, MINUTE, {"metrics": 1.0}))
+    gap = values(features.ticks(nothing, 2 * MINUTE, MINUTE, {"x/metrics": 1.0}))
     assert gap == {}
 
 
 def test_a_new_count_knows_how_long_it_was_zero() -> None:
     features = Features(FirstWordsConfig())
     for window in range(3):
-        features.ticks(merge([partial("logs", [log(0, "one x")])]), window * MINUTE, MINUTE, {"logs": 1.0})
-    (tick,) = features.ticks(merge([partial("logs", [log(0, "new x")])]), 3 * MINUTE, MINUTE, {"logs": 1.0})
+        features.ticks(merge([partial("logs", [log(0, "one x")])]), window * MINUTE, MINUTE, {"x/logs": 1.0})
+    (tick,) = features.ticks(merge([partial("logs", [log(0, "new x")])]), 3 * MINUTE, MINUTE, {"x/logs": 1.0})
     zeros = {tick.index[n].indicator: z for n, z in zip(tick.series.tolist(), tick.zeros.tolist(), strict=True)}
     assert zeros == {"log.severity.info": 0, "log.template.one": 0, "log.template.new": 3}
 
@@ -123,3 +123,30 @@ def test_a_cost_period_is_scored_once_and_its_revision_never() -> None:
         ("x/account/-/ec2", "cost.usd"): 5.0
     }
     assert values(features.ticks(merge([partial("costs", [cost(9.0, 1)])]), MINUTE, MINUTE, {})) == {}
+
+
+def test_a_gap_makes_no_spike_of_a_steady_counter() -> None:
+    features = Features(FirstWordsConfig())
+    for minute in (0, 1, 11):
+        rows = [counter(minute * MINUTE + second * 1000, 10.0 * (minute * 60 + second)) for second in (10, 50)]
+        ticks = features.ticks(merge([partial("metrics", rows)]), minute * MINUTE, MINUTE, {"x/metrics": 1.0})
+        assert values(ticks) == {("x/service/-/a", "hits"): 10.0}
+
+
+def test_one_scope_that_is_silent_is_not_zero_because_another_speaks() -> None:
+    features = Features(FirstWordsConfig())
+    both = merge([partial("logs", [log(0, "one x"), log(0, "one x") | {"entity": "y/service/-/b"}])])
+    features.ticks(both, 0, MINUTE, {"x/logs": 1.0, "y/logs": 1.0})
+    ticks = features.ticks(merge([partial("logs", [log(0, "one x")])]), MINUTE, MINUTE, {"x/logs": 1.0})
+    assert {entity for entity, _ in values(ticks)} == {"x/service/-/a"}
+
+
+def test_quantiles_are_the_same_in_any_company() -> None:
+    rng = np.random.default_rng(3)
+    histograms = [np.unique(bucket_of(rng.lognormal(3, 1, 997)), return_counts=True) for _ in range(50)]
+    groups = np.repeat(np.arange(50), [len(buckets) for buckets, _ in histograms])
+    buckets, counts = (np.concatenate([one[part] for one in histograms]) for part in (0, 1))
+    together = quantiles_ms(groups, buckets, counts, (0.5, 0.9, 0.99))
+    for row, (own_buckets, own_counts) in enumerate(histograms):
+        alone = quantiles_ms(np.zeros(len(own_buckets), np.int64), own_buckets, own_counts, (0.5, 0.9, 0.99))
+        assert alone[0].tolist() == together[row].tolist()
