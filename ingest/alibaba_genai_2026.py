@@ -21,6 +21,7 @@ import polars as pl
 
 from engine.errors import SourceError
 from engine.schemas import Kind
+from ingest.content import content_of
 from ingest.csv_file import gunzip, parse_csv, read_bytes, split_bad
 from ingest.formats.prometheus_adapter import indicator_of
 from ingest.frame_reader import FrameReader, Held, Refusal
@@ -62,6 +63,11 @@ class GenaiSource:
     def scopes(self) -> tuple[str, ...]:
         """Return the one scope."""
         return (SCOPE,)
+
+    @property
+    def identity(self) -> str:
+        """Return an id of the trace, by its files' names and sizes."""
+        return content_of(self.path.parent if self.path.is_file() else self.path, self._files)
 
     def partitions(self) -> Mapping[str, Kind]:
         """Return the one partition."""

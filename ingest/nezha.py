@@ -25,6 +25,7 @@ import polars as pl
 from engine.errors import SourceError
 from engine.schemas import Kind
 from ingest import nezha_rows as rows
+from ingest.content import content_of
 from ingest.csv_file import read_csv
 from ingest.frame_reader import FrameReader, Held, Refusal
 from ingest.identity import Identity
@@ -64,6 +65,12 @@ class NezhaSource:
     def scopes(self) -> tuple[str, ...]:
         """Return the one scope."""
         return (SCOPE,)
+
+    @property
+    def identity(self) -> str:
+        """Return an id of the day, by its files' names and sizes."""
+        files = [one for name in _FOLDERS.values() for one in _files(self.folder / name)]
+        return content_of(self.folder, files, self.day)
 
     def partitions(self) -> Mapping[str, Kind]:
         """Return the partitions for which there are files."""

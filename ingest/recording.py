@@ -19,6 +19,7 @@ from engine.errors import ConfigError, SourceError
 from engine.ports import Format
 from engine.schemas import Kind
 from engine.types import DeadLetter, Records
+from ingest.content import content_of
 from ingest.identity import Identity
 from ingest.lines import Lines
 from ingest.refused import clipped, shortened
@@ -74,6 +75,12 @@ class Recording:
     def scopes(self) -> tuple[str, ...]:
         """Return the scope of the recording, and those that overrides name."""
         return self._identity.scopes
+
+    @property
+    def identity(self) -> str:
+        """Return an id of what is recorded, by its manifest and its files' names and sizes."""
+        files = {self._file(one) for one in self._manifest.inputs}
+        return content_of(self._folder, files, repr(self._manifest))
 
     def partitions(self) -> Mapping[str, Kind]:
         """Return the inputs by name."""

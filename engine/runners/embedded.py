@@ -12,17 +12,19 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
-from engine.errors import StateMismatch
 from engine.flow import FLOW, INPUTS_GO_TO, OUTPUTS, EngineConfig, Step
 from engine.messages import DEADLETTERS, HISTORY, Message
 from engine.ports import Reader, Source, StateStore
+from engine.runners.shape import check_shape, shape_of
 from engine.schemas import Kind
 from engine.types import DeadLetter, Inputs, Mark, Records, State
 from engine.window import WindowStep
 
 Output = Callable[[Message], None]
 Progress = Callable[[str, int, int], None]
+_PART: Final = "replay"
 
 
 @dataclass(slots=True)
@@ -121,10 +123,12 @@ def replay(
 
     Batches are taken from the input that is furthest behind in event time, so that memory is bounded by the open
     windows; results do not depend on it. With a `store`, resumes from its last checkpoint and writes one every
-    `checkpoint_every` batches. `stop_after` batches the run is abandoned (for crash tests).
+    `checkpoint_every` batches; StateMismatch when the checkpoint is of other settings or data. `stop_after` batches the
+    run is abandoned (for crash tests).
     """
     kinds = dict(sorted(source.partitions().items()))
-    resume = _resume(store, kinds)
+    shape = shape_of(config, source) if store is not None else {}
+    resume = _resume(store, shape)
     pipeline = Pipeline(config, kinds, source.scopes, output, tap, resume)
     readers: dict[str, Reader] = {name: source.open(name, pipeline.windows[name].position) for name in kinds}
     batches = 0
@@ -144,33 +148,30 @@ def replay(
                 return _accounts(pipeline, source)
             if store is not None and batches % checkpoint_every == 0:
                 flush()
-                _checkpoint(store, pipeline, batches)
+                _checkpoint(store, pipeline, shape, batches)
     finally:
         for reader in readers.values():
             reader.close()
     flush()
     if store is not None:
-        _checkpoint(store, pipeline, batches)
+        _checkpoint(store, pipeline, shape, batches)
     return _accounts(pipeline, source)
 
 
-def _checkpoint(store: StateStore, pipeline: Pipeline, batches: int) -> None:
+def _checkpoint(store: StateStore, pipeline: Pipeline, shape: State, batches: int) -> None:
     for name, state in pipeline.snapshot().items():
         store.stage(name, state)
+    store.stage(_PART, shape)
     store.commit(f"{batches:012d}")
 
 
-def _resume(store: StateStore | None, kinds: Mapping[str, Kind]) -> dict[str, State] | None:
+def _resume(store: StateStore | None, shape: State) -> dict[str, State] | None:
     last = store.last() if store is not None else None
     if store is None or last is None:
         return None
     states = store.load(last)
     saved = {name.removeprefix("window/") for name in states if name.startswith("window/")}
-    if saved != set(kinds):
-        raise StateMismatch(
-            f"the saved state is of inputs {', '.join(sorted(saved))}, these are {', '.join(sorted(kinds))}; "
-            "use another state folder or the same data"
-        )
+    check_shape({"inputs": sorted(saved)} | states.get(_PART, {}), shape)
     return states
 
 

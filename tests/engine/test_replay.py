@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import polars as pl
 import pytest
@@ -13,7 +14,7 @@ from engine.messages import ANOMALIES, FEATURES, FITS, INCIDENTS, Message
 from engine.runners.embedded import Pipeline, replay
 from engine.store import MemoryStore
 from engine.types import END_MS, Incident, Mark
-from tests.engine.parts import MINUTE_MS, Frames, canonical, config, telemetry
+from tests.engine.parts import MINUTE_MS, Frames, ThresholdConfig, canonical, config, telemetry
 
 
 def incidents(messages: Sequence[Message]) -> list[Incident]:
@@ -56,6 +57,49 @@ def test_state_of_other_inputs_is_refused() -> None:
     logs_only = {"logs": telemetry()["logs"]}
     with pytest.raises(StateMismatch, match="metrics"):
         replay(config(), Frames(logs_only), lambda _: None, store=store)
+
+
+@dataclass(frozen=True)
+class Other(ThresholdConfig):
+    limit: float = 5.0
+    name: str = "other"
+
+
+@pytest.mark.parametrize(
+    ("detectors", "says"),
+    [
+        ((ThresholdConfig(), Other()), r"with detectors threshold, these settings say threshold, other; use another"),
+        ((Other(name="threshold"),), r"with detector settings ThresholdConfig\(.*Other\(.*use another --state folder"),
+    ],
+)
+def test_state_of_other_detectors_is_refused(detectors: tuple[ThresholdConfig, ...], says: str) -> None:
+    store = MemoryStore()
+    replay(config(), Frames(telemetry()), lambda _: None, store=store, checkpoint_every=4, stop_after=5)
+    engine = config()
+    other = replace(engine, detect=replace(engine.detect, detectors=detectors))
+    with pytest.raises(StateMismatch, match=says):
+        replay(other, Frames(telemetry()), lambda _: None, store=store)
+
+
+def test_state_of_other_shards_or_another_seed_is_refused() -> None:
+    store = MemoryStore()
+    replay(config(), Frames(telemetry()), lambda _: None, store=store, checkpoint_every=4, stop_after=5)
+    with pytest.raises(StateMismatch, match="with shards 8, these settings say 4;"):
+        replay(config(shards=4), Frames(telemetry()), lambda _: None, store=store)
+    engine = config()
+    with pytest.raises(StateMismatch, match="with seed 0, these settings say 3;"):
+        replay(replace(engine, detect=replace(engine.detect, seed=3)), Frames(telemetry()), lambda _: None, store=store)
+
+
+def test_state_of_other_data_is_refused() -> None:
+    class Named(Frames):
+        identity = "src-1"
+
+    store = MemoryStore()
+    replay(config(), Named(telemetry()), lambda _: None, store=store, checkpoint_every=4, stop_after=5)
+    with pytest.raises(StateMismatch, match="written from other data"):
+        replay(config(), Frames(telemetry()), lambda _: None, store=store)
+    replay(config(), Named(telemetry()), lambda _: None, store=store)
 
 
 def detect_alone(shards_of_steps: list[list[int]]) -> list[pl.DataFrame]:

@@ -192,3 +192,12 @@ def test_the_shipped_recording_has_no_dead_letter_and_one_entity_a_service() -> 
         got = checks.read(mine.open(partition))
         assert not got.letters
         assert set(got.frame["entity"].unique()) - nodes == expected
+
+
+def test_what_is_recorded_has_an_identity_wherever_it_lies(tmp_path: Path) -> None:
+    for name in ("one", "copy", "longer", "renamed"):
+        (tmp_path / name).mkdir()
+    one = recording(write(tmp_path / "one")).identity
+    assert recording(write(tmp_path / "copy")).identity == one
+    assert recording(write(tmp_path / "longer", lines=101)).identity != one
+    assert recording(write(tmp_path / "renamed", {"scope": "other"})).identity != one
