@@ -64,6 +64,7 @@ class Recording:
         self._inputs = {one.name: one for one in self._manifest.inputs}
         self._formats = {one.name: self._format(manifest_file, one) for one in self._manifest.inputs}
         for one in self._manifest.inputs:
+            self._check_inside(manifest_file, one)
             Lines(self._file(one)).close()  # to hear of a missing file now, not when it is reached
 
     @property
@@ -94,6 +95,15 @@ class Recording:
 
     def _file(self, one: _Input) -> Path:
         return self._folder / one.file
+
+    def _check_inside(self, manifest_file: Path, one: _Input) -> None:
+        """Raise SourceError when a file links to the outside: nobody's recording may open other files of yours."""
+        try:
+            inside = self._file(one).resolve().is_relative_to(self._folder.resolve())
+        except (OSError, RuntimeError, ValueError) as error:
+            raise SourceError(f"{manifest_file}: file '{one.file}' cannot be followed: {error}; correct it") from error
+        if not inside:
+            raise SourceError(f"{manifest_file}: file '{one.file}' leads outside the recording's folder; copy it in")
 
     def _format(self, manifest_file: Path, one: _Input) -> Format:
         try:

@@ -201,3 +201,31 @@ def test_what_is_recorded_has_an_identity_wherever_it_lies(tmp_path: Path) -> No
     assert recording(write(tmp_path / "copy")).identity == one
     assert recording(write(tmp_path / "longer", lines=101)).identity != one
     assert recording(write(tmp_path / "renamed", {"scope": "other"})).identity != one
+
+
+@pytest.mark.parametrize("link", ["file", "folder"])
+def test_a_link_to_the_outside_is_refused(tmp_path: Path, link: str) -> None:
+    inner, outer = tmp_path / "inner", tmp_path / "outer"
+    inner.mkdir()
+    outer.mkdir()
+    write(inner)
+    (outer / "logs.jsonl.gz").write_bytes((inner / "logs.jsonl.gz").read_bytes())
+    if link == "file":
+        (inner / "logs.jsonl.gz").unlink()
+        (inner / "logs.jsonl.gz").symlink_to(outer / "logs.jsonl.gz")
+    else:
+        (inner / "sub").symlink_to(outer)
+        inputs = [{"name": "logs", "kind": "logs", "format": "fluentbit", "file": "sub/logs.jsonl.gz"}]
+        write(inner, {"inputs": inputs})
+    with pytest.raises(SourceError, match="leads outside the recording's folder; copy it in"):
+        recording(inner)
+
+
+def test_a_link_within_and_a_link_to_the_folder_are_followed(tmp_path: Path) -> None:
+    inner = tmp_path / "inner"
+    inner.mkdir()
+    write(inner)
+    (inner / "logs.jsonl.gz").rename(inner / "kept.gz")
+    (inner / "logs.jsonl.gz").symlink_to("kept.gz")
+    (tmp_path / "link").symlink_to(inner)
+    assert recording(tmp_path / "link").partitions()
