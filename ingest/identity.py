@@ -351,5 +351,7 @@ def _host(address: str) -> str:
 
 
 def _part(text: str) -> str:
-    """Return `text` fit to be one part of an entity id."""
+    """Return `text` fit to be one part of an entity id: no slash, no space, nothing that a terminal would act on."""
+    if not text.isprintable():
+        text = "".join(one for one in text if one.isprintable() or one.isspace())
     return "_".join(text.replace("/", " ").split())[:253] or "-"

@@ -164,3 +164,9 @@ def test_anything_becomes_an_entity_of_four_parts(one: str, two: str, labels: di
 def test_the_order_of_labels_does_not_matter() -> None:
     labels = {"app": "a", "service": "b", "component": "c", "namespace": "n", "node": "x"}
     assert Identity().of_labels(labels) == Identity().of_labels(dict(reversed(labels.items())))
+
+
+def test_control_characters_are_no_part_of_a_name() -> None:
+    assert Identity("demo").service("pay\x1b[31mments\x00\u202e", "sh\x07op") == "demo/service/shop/pay[31mments"
+    assert Identity("demo").service("a\tb\x1fc") == "demo/service/default/a_b_c"
+    assert Identity("demo").node("\x00") == "demo/node/-/-"
