@@ -86,6 +86,16 @@ def scrub_series(texts: pl.Series, counts: Counter[str] | None = None) -> pl.Ser
     return texts.scatter(places, _apply(texts.gather(places), counts))
 
 
+def scrub_names(names: pl.Series, counts: Counter[str] | None = None) -> pl.Series:
+    """Return names, few and often repeated, without secrets: each is looked at (and counted) once."""
+    distinct = names.drop_nulls().unique().sort()
+    scrubbed = scrub_series(distinct.clone(), counts)  # scatter writes into the series that it is called on
+    changed = distinct != scrubbed
+    if not changed.any():
+        return names
+    return names.replace(distinct.filter(changed), scrubbed.filter(changed))
+
+
 def scrub(text: str, counts: Counter[str] | None = None) -> str:
     """Return one text without secrets; adds to `counts` what was found.
 

@@ -18,7 +18,7 @@ from engine.schemas import SCHEMAS, Kind
 from engine.types import DeadLetter
 from ingest.identity import Identity, owners_of
 from ingest.refused import Refused
-from ingest.scrub import scrub_series
+from ingest.scrub import scrub_names, scrub_series
 from ingest.times import OUTSIDE, rfc3339_ms
 
 _MAX_MESSAGE_CHARS: Final = 4_096
@@ -87,7 +87,7 @@ class KubernetesEventExporter:
                 "at": pl.Series(at, dtype=pl.Int64),
                 "ts_ms": rfc3339_ms(pl.Series([_time(event) for event in events], dtype=pl.String)),
                 "entity": pl.Series([self._entity(event) for event in events], dtype=pl.String),
-                "reason": pl.Series([event.reason for event in events], dtype=pl.String),
+                "reason": scrub_names(pl.Series([event.reason for event in events], dtype=pl.String), self.scrubbed),
                 "type": pl.Series([event.type or "Normal" for event in events], dtype=pl.String),
                 "message": scrub_series(message.str.head(_MAX_MESSAGE_CHARS), self.scrubbed),
                 "count": pl.Series([1] * len(events), dtype=pl.Int64),

@@ -16,16 +16,21 @@ from typing import Final
 import msgspec
 import polars as pl
 
+from engine.redaction import hashed
 from engine.schemas import SCHEMAS, Kind
 from engine.types import DeadLetter
 from ingest.identity import IDENTITY_LABELS, POD_LABELS, Identity
 from ingest.refused import UNREADABLE, Refused
+from ingest.scrub import looks_secret, scrub
 from ingest.times import OUTSIDE, rfc3339_ms
 
 COUNTER_SUFFIXES: Final = ("_total", "_count", "_sum", "_bucket")
 """What the names of counters end in, by the conventions of Prometheus and OpenMetrics."""
 
 _MAX_CACHED: Final = 500_000  # distinct label sets; about 300 bytes each
+
+
+_NAMES_OF_SECRETS: Final = ("secret", "exported_secret")  # kube-state-metrics: the name of a Secret, not its value
 
 
 class _Sample(msgspec.Struct, gc=False):
@@ -51,7 +56,7 @@ class PrometheusAdapter:
     """Decodes samples; label sets are looked at once each.
 
     The indicator is the metric's name with the labels that say neither whom it is about nor how it was fetched:
-    `http_requests_total{code="500",method="GET"}`. `scrubbed` counts what was taken out of dead letters, by kind.
+    `http_requests_total{code="500",method="GET"}`. `scrubbed` counts what was taken out of labels and letters, by kind.
     """
 
     identity: Identity
@@ -119,10 +124,19 @@ class PrometheusAdapter:
             return _UNREADABLE
         return self._measure({**labels, "__name__": name}) if name else _UNREADABLE
 
-    def _measure(self, labels: Mapping[str, str]) -> _Measured:
+    def _measure(self, raw: Mapping[str, str]) -> _Measured:
+        labels = {key: self._without_secret(key, value) for key, value in raw.items()}
         name = labels["__name__"]
         form = "counter" if name.endswith(COUNTER_SUFFIXES) else "gauge"
         return _Measured(self.identity.of_labels(labels), indicator_of(name, labels), instance_of(labels), form)
+
+    def _without_secret(self, key: str, value: str) -> str:
+        """Return a label's value, a hash where it holds a secret: what was two series must stay two."""
+        secret = key not in _NAMES_OF_SECRETS and looks_secret(key)
+        if not secret and scrub(value) == value:
+            return value
+        self.scrubbed["label"] += 1
+        return hashed(value)
 
 
 def _numbers(values: Sequence[str | float]) -> pl.Series:

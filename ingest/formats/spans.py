@@ -22,6 +22,7 @@ from engine.schemas import SCHEMAS, Kind
 from engine.types import DeadLetter
 from ingest.identity import Identity
 from ingest.refused import UNREADABLE, Refused
+from ingest.scrub import scrub_names
 from ingest.times import OUTSIDE, sane
 
 _MAX_CACHED: Final = 100_000  # distinct resources; about 500 bytes each
@@ -48,7 +49,7 @@ class _Span(msgspec.Struct, gc=False):
 
 @dataclass(frozen=True, slots=True)
 class Spans:
-    """Decodes spans; resources are looked at once each. `scrubbed` counts what was taken out of dead letters."""
+    """Decodes spans; resources are looked at once each. `scrubbed` counts what was taken out of names and letters."""
 
     identity: Identity
     scrubbed: Counter[str] = field(default_factory=Counter, compare=False)
@@ -77,7 +78,9 @@ class Spans:
                 "trace_id": pl.Series([span.trace_id for span in spans], dtype=pl.String),
                 "span_id": pl.Series([span.span_id for span in spans], dtype=pl.String),
                 "parent_span_id": pl.Series([_parent(span) for span in spans], dtype=pl.String),
-                "operation": pl.Series([_operation(span) for span in spans], dtype=pl.String),
+                "operation": scrub_names(
+                    pl.Series([_operation(span) for span in spans], dtype=pl.String), self.scrubbed
+                ),
                 "start_ns": _nanos([span.start_time_unix_nano for span in spans]),
                 "end_ns": _nanos([span.end_time_unix_nano for span in spans]),
                 "error": pl.Series([_failed(span) for span in spans], dtype=pl.Boolean),

@@ -342,6 +342,33 @@ def test_costs_are_known_when_they_were_asked_for() -> None:
 # --- Spans ---
 
 
+def test_a_secret_in_a_label_becomes_a_hash_that_keeps_series_apart() -> None:
+    def measured(**labels: str) -> str:
+        row = one("prometheus-adapter", {"timestamp": EVENT["lastTimestamp"], "value": "1", "labels": LABELS | labels})
+        return str(row["indicator"])
+
+    first, second = measured(user="bob@mail.example.com"), measured(user="eve@mail.example.com")
+    assert first.startswith('up{user="sha256:')
+    assert first != second
+    assert "hunter2" not in measured(api_token="hunter2")
+    assert measured(secret="shop-tls") == 'up{secret="shop-tls"}'
+    assert "p4ss" not in one(
+        "prometheus-adapter",
+        {
+            "timestamp": EVENT["lastTimestamp"],
+            "value": "1",
+            "labels": LABELS | {"instance": "http://bob:p4ss@store:80"},
+        },
+    ).get("instance", "")
+
+
+def test_a_secret_in_an_operation_or_a_reason_is_scrubbed() -> None:
+    row = one("spans", SPAN | {"name": "GET /login?token=hunter2", "kind": "client"})
+    assert row["operation"] == "client GET /login?token=<scrubbed>"
+    row = one("kubernetes-event-exporter", EVENT | {"reason": "Failed password=hunter2"})
+    assert row["reason"] == "Failed password=<scrubbed>"
+
+
 def test_spans() -> None:
     rows, letters = decode("spans", SPAN, SPAN | {"parent_span_id": "", "kind": "client", "status": "error"})
     assert not letters
