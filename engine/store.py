@@ -50,7 +50,7 @@ class SqliteStore:
     """Keeps the newest checkpoint in one SQLite file; older ones are dropped when a newer one is whole."""
 
     def __init__(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._path = path
         try:
             self._db = sqlite3.connect(path, isolation_level=None)

@@ -18,7 +18,7 @@ def lock_folder(folder: Path, *, who: str, remedy: str) -> int:
     Raises SourceError, with the `remedy`, when it cannot be written or when another process (`who`) has it.
     """
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         handle = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
     except OSError as error:
         raise SourceError(f"{folder}: cannot be written: {error.strerror}; {remedy}") from error

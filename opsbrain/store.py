@@ -43,7 +43,7 @@ class Store:
         if not create and not self._path.exists():
             raise SourceError(f"{self._path}: not found; `opsbrain up` writes it (setting store.folder)")
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             self._db = sqlite3.connect(self._path, isolation_level=None, timeout=10)
             self._prepare()
         except (OSError, sqlite3.Error) as error:
