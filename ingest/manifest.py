@@ -13,7 +13,7 @@ from typing import Any, Final
 import msgspec
 
 from engine.redaction import hashed
-from ingest.scrub import looks_secret, scrub_credentials
+from ingest.scrub import asks_for_secret, looks_secret, scrub_credentials
 
 _ENCODER: Final = msgspec.json.Encoder(order="sorted")
 _VOLATILE: Final = ("managedFields", "resourceVersion")
@@ -49,8 +49,22 @@ def _clean(value: Any, counts: Counter[str]) -> Any:
     if isinstance(value, dict):
         return _clean_object(value, counts)
     if isinstance(value, list):
-        return [_clean(one, counts) for one in value]
+        return _clean_list(value, counts)
     return scrub_credentials(value, counts) if isinstance(value, str) else value
+
+
+def _clean_list(value: list[Any], counts: Counter[str]) -> list[Any]:
+    before = [None, *value]
+    return [
+        _hashed(one, counts) if _is_secret_argument(last, one) else _clean(one, counts)
+        for last, one in zip(before, value, strict=False)
+    ]
+
+
+def _is_secret_argument(last: Any, one: Any) -> bool:
+    if not (isinstance(last, str) and isinstance(one, str) and asks_for_secret(last)):
+        return False
+    return not one.startswith(("-", "$("))  # the next option, or a reference to a variable
 
 
 def _clean_object(value: Json, counts: Counter[str]) -> Json:

@@ -23,8 +23,10 @@ Rule = tuple[str, str, str]
 _SECRET_KEY: Final = (
     r"(?:passw(?:or)?d|passphrase|pwd|secret|token|api[_\-]?key|access[_\-]?key|private[_\-]?key|credentials?)"
 )
-# quoted, or up to what ends a word; `$(NAME)` and `${NAME}` refer to a secret and are none
-_VALUE: Final = r"""(?:\\?"[^"$]+"|\\?'[^'$]+'|(?:[^\s"'&,;<>)}\]$]|\$[^\s"'&,;<>)}\]({])[^\s"'&,;<>)}\]]*)"""
+# quoted, with escapes in it or itself escaped, or up to what ends a word; `$(NAME)` and `${NAME}` refer to a secret
+# and are none
+_QUOTED: Final = r""""(?:[^"\\$]|\\.|\$[^({"])+\$?"|'(?:[^'\\$]|\\.|\$[^({'])+\$?'|\\?"[^"$]+"|\\?'[^'$]+'"""
+_VALUE: Final = "(?:" + _QUOTED + r"""|(?:[^\s"'&,;<>)}\]$]|\$[^\s"'&,;<>)}\]({])[^\s"'&,;<>)}\]]*)"""
 _BASE64: Final = r"[A-Za-z0-9+/_.~\-]"
 
 # (name, pattern, replacement) in order, in the syntax of Rust's `regex`: linear time on any input, so no look-around.
@@ -52,12 +54,17 @@ _RULES: Final[tuple[Rule, ...]] = (
         r"\b(?:sk|rk)[_\-](?:live|test|proj|ant)[_\-][A-Za-z0-9_\-]{16,}|\bglpat-[A-Za-z0-9_\-]{16,}",
         MARK,
     ),
-    ("url", r"(://)[^\s/:@<]*:[^\s/@<]+@", "${1}" + MARK + "@"),
+    ("url", r"""(://)[^\s/:@<]*:[^\s/@<]+@(?:[^\s/@<"',;?&=#:]+@)*""", "${1}" + MARK + "@"),  # a password may have an @
     ("email", r"[A-Za-z0-9._%+\-]+@(?:[A-Za-z0-9\-]+\.)+[A-Za-z]{2,}\b", MARK),
     (
         "password",
         rf"""(?i)\b([\w.\-]*{_SECRET_KEY})(\\?["']?\s*[:=]\s*){_VALUE}""",
         "${1}${2}" + MARK,
+    ),
+    (
+        "password",  # a list of arguments
+        rf"""(?i)(["']--?[\w\-]*{_SECRET_KEY}\\?["']\s*,\s*\\?["'])[^"'\\$<\-][^"'\\]*""",
+        "${1}" + MARK,
     ),
     ("password", rf"""(?i)(^|\s)(--?[\w\-]*{_SECRET_KEY})( +)[^\s\-<][^\s"'<]*""", "${1}${2}${3}" + MARK),
 )
@@ -114,11 +121,17 @@ def scrub_credentials(text: str, counts: Counter[str] | None = None) -> str:
     return str(_replace(pl.Series([text], dtype=pl.String), _CREDENTIALS, counts)[0])
 
 
+def asks_for_secret(argument: str) -> bool:
+    """Return whether an argument of a command says that the next one is a secret, as `--password` does."""
+    return bool(_SECRET_FLAG.fullmatch(argument))
+
+
 def looks_secret(key: str) -> bool:
     """Return whether what is kept under this key (of an environment, of a configuration) is likely a secret."""
     return bool(_SECRET_NAME.search(key))
 
 
+_SECRET_FLAG: Final = re.compile(rf"(?i)--?[\w\-]*{_SECRET_KEY}")
 _SECRET_NAME: Final = re.compile(rf"(?i){_SECRET_KEY}s?$|(?i:^|[_.\-])(?i:pass|auth|dsn)$")
 
 

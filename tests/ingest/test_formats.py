@@ -447,6 +447,17 @@ def test_secret_values_become_hashes_that_show_a_change() -> None:
     assert texts[0] == texts[1] != texts[2]
 
 
+def test_the_argument_after_a_secret_option_becomes_a_hash() -> None:
+    container = {"args": ["--user", "bob", "--password", "hunter2", "--token", "$(TOKEN)", "--secret", "--quiet"]}
+    row = one(
+        "kubernetes-objects",
+        {"observed_at": "2025-08-22T10:00:00Z", "object": OBJECT | {"spec": {"containers": [container]}}},
+    )
+    args = json.loads(row["manifest"])["spec"]["containers"][0]["args"]
+    assert args[3].startswith("sha256:")
+    assert args[:3] + args[4:] == container["args"][:3] + container["args"][4:]
+
+
 def test_deletion() -> None:
     message = {"observed_at": "2025-08-22T10:00:00Z", "object": OBJECT, "deleted": True}
     assert one("kubernetes-objects", message)["deleted"] is True
