@@ -1,14 +1,18 @@
-"""Finding a shard's series in models fitted by scope: shared by the detectors that compare with a forecast."""
+"""What the detectors that compare with a forecast share: finding series in models fitted by scope, scoring errors."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 
+from detectors.calibration import TailCalibration
 from engine.ids import scope_of
-from engine.types import Floats, Ints, SeriesIndex, State
+from engine.types import Floats, Ints, Scores, SeriesIndex, State, Tick
 from models import scales
+
+BAND_P: Final = 1e-3
+"""The expected band leaves this probability outside."""
 
 
 class Places:
@@ -53,6 +57,39 @@ class Places:
         known = self.row[series] >= 0
         parts = [(model, np.flatnonzero(known & (self.model[series] == at))) for at, model in enumerate(self._models)]
         return [(model, mine) for model, mine in parts if mine.size]
+
+
+class Forecast(NamedTuple):
+    """What a model expected of each series of a tick, and how far off it was; every array is (N,)."""
+
+    forms: scales.Codes
+    expected: Floats  # on the forms' scales; NaN when not ready
+    usual: Floats  # usual error on the forms' scales
+    z: Floats  # signed error in usual errors
+
+
+def compared(tick: Tick, forms: scales.Codes, expected: Floats, usual: Floats) -> Forecast:
+    """Return the forecast with the error that `tick` shows."""
+    return Forecast(forms, expected, usual, (scales.forward(tick.values, forms) - expected) / usual)
+
+
+def scores_of(forecast: Forecast, tick: Tick, tails: TailCalibration) -> Scores:
+    """Return the scores of a forecast's errors, two-sided, with the band that leaves one in a thousand outside."""
+    raw, forms = np.abs(forecast.z), forecast.forms.astype(np.int64)
+    half = tails.score_at(BAND_P, tick.series, forms) * forecast.usual
+    return Scores(
+        raw=raw,
+        tail_p=tails.tail_p(tick.series, forms, raw),
+        direction=np.nan_to_num(np.sign(forecast.z)).astype(np.int8),
+        expected_lo=scales.backward(forecast.expected - half, forecast.forms),
+        expected_hi=scales.backward(forecast.expected + half, forecast.forms),
+    )
+
+
+def learn_tails(forecast: Forecast, tick: Tick, tails: TailCalibration) -> None:
+    """Calibrate by a forecast's errors."""
+    everyone = np.ones(len(tick.series), dtype=np.bool_)
+    tails.learn(tick.series, forecast.forms.astype(np.int64), np.abs(forecast.z), everyone)
 
 
 def copied(value: Any) -> Any:

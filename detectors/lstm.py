@@ -7,22 +7,20 @@ seasons longer than its lookback. Needs a fit (`models.lstm`) before it says any
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import Final
 
 import numpy as np
 
 from detectors.calibration import TailCalibration
 from detectors.columns import Columns, Field
-from detectors.fitted import Places, copied
+from detectors.fitted import Forecast, Places, compared, copied, learn_tails, scores_of
 from engine.errors import ConfigError, StateMismatch
 from engine.ports import Fitter
-from engine.types import Fit, Floats, Scores, State, Tick
+from engine.types import Fit, Scores, State, Tick
 from models import scales
 from models.lstm import LSTMFitter, forecast, import_torch
 
 VERSION: Final = 1
-BAND_P: Final = 1e-3
-"""The expected band leaves this probability outside."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,13 +65,6 @@ class LSTM:
         return LSTMFitter(self.lookback, self.hidden, self.samples, self.epochs)
 
 
-class _Forecast(NamedTuple):
-    forms: scales.Codes
-    expected: Floats  # (N,) on the forms' scales; NaN when not ready
-    usual: Floats  # (N,) usual error on the forms' scales
-    z: Floats  # (N,) signed error in usual errors
-
-
 class LSTMDetector:
     """Scores one shard: about 10 µs a series and window, 80 bytes a series at 16 windows of lookback.
 
@@ -92,23 +83,13 @@ class LSTMDetector:
 
     def score(self, tick: Tick) -> Scores:
         """Return the error of the forecast made before the tick; NaN for series that the model does not know."""
-        made = self._forecast(tick)
-        raw, forms = np.abs(made.z), made.forms.astype(np.int64)
-        half = self._tails.score_at(BAND_P, tick.series, forms) * made.usual
-        return Scores(
-            raw=raw,
-            tail_p=self._tails.tail_p(tick.series, forms, raw),
-            direction=np.nan_to_num(np.sign(made.z)).astype(np.int8),
-            expected_lo=scales.backward(made.expected - half, made.forms),
-            expected_hi=scales.backward(made.expected + half, made.forms),
-        )
+        return scores_of(self._forecast(tick), tick, self._tails)
 
     def learn(self, tick: Tick) -> None:
         """Remember the window's values, and calibrate by the forecast's errors."""
         made = self._forecast(tick)
         self._columns.claim(len(tick.index))
-        everyone = np.ones(len(tick.series), dtype=np.bool_)
-        self._tails.learn(tick.series, made.forms.astype(np.int64), np.abs(made.z), everyone)
+        learn_tails(made, tick, self._tails)
         recent = self._columns["recent"]
         recent[tick.series, :-1] = recent[tick.series, 1:]
         recent[tick.series, -1] = scales.forward(tick.values, made.forms)
@@ -132,7 +113,7 @@ class LSTMDetector:
             "tails": self._tails.snapshot(),
         }
 
-    def _forecast(self, tick: Tick) -> _Forecast:
+    def _forecast(self, tick: Tick) -> Forecast:
         self._columns.room(len(tick.index))
         self._places.extend(tick.index)
         series = tick.series
@@ -144,4 +125,4 @@ class LSTMDetector:
             inputs = (recent[mine] - centre[mine, None]) / spread[mine, None]
             expected[mine] = centre[mine] + spread[mine] * forecast(model["weights"], inputs)
         usual = spread * self._places.gather("error", series)
-        return _Forecast(forms, expected, usual, (scales.forward(tick.values, forms) - expected) / usual)
+        return compared(tick, forms, expected, usual)

@@ -7,21 +7,19 @@ fit (`models.prophet`) before it says anything, and only knows as many windows a
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import Final
 
 import numpy as np
 
 from detectors.calibration import TailCalibration
-from detectors.fitted import Places, copied
+from detectors.fitted import Forecast, Places, compared, copied, learn_tails, scores_of
 from engine.errors import ConfigError, StateMismatch
 from engine.ports import Fitter
-from engine.types import Fit, Floats, Scores, State, Tick
+from engine.types import Fit, Scores, State, Tick
 from models import scales
 from models.prophet import ProphetFitter, import_prophet
 
 VERSION: Final = 1
-BAND_P: Final = 1e-3
-"""The expected band leaves this probability outside."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,13 +71,6 @@ class ProphetForecast:
         return tuple(sorted({form.strip() for form in self.forms.split(",") if form.strip()}))
 
 
-class _Compared(NamedTuple):
-    forms: scales.Codes
-    expected: Floats  # (N,) on the forms' scales; NaN when not ready
-    usual: Floats  # (N,)
-    z: Floats  # (N,) signed, in usual errors
-
-
 class ProphetDetector:
     """Scores one shard: 0.3 µs a series and window; 16 bytes a series, and the forecasts (8 bytes a series and window).
 
@@ -95,22 +86,11 @@ class ProphetDetector:
 
     def score(self, tick: Tick) -> Scores:
         """Return how far each series is from its forecast; NaN where there is none for this window."""
-        compared = self._compare(tick)
-        raw, forms = np.abs(compared.z), compared.forms.astype(np.int64)
-        half = self._tails.score_at(BAND_P, tick.series, forms) * compared.usual
-        return Scores(
-            raw=raw,
-            tail_p=self._tails.tail_p(tick.series, forms, raw),
-            direction=np.nan_to_num(np.sign(compared.z)).astype(np.int8),
-            expected_lo=scales.backward(compared.expected - half, compared.forms),
-            expected_hi=scales.backward(compared.expected + half, compared.forms),
-        )
+        return scores_of(self._compare(tick), tick, self._tails)
 
     def learn(self, tick: Tick) -> None:
         """Calibrate by the forecasts' errors; trend and seasons are learned by fits."""
-        compared = self._compare(tick)
-        everyone = np.ones(len(tick.series), dtype=np.bool_)
-        self._tails.learn(tick.series, compared.forms.astype(np.int64), np.abs(compared.z), everyone)
+        learn_tails(self._compare(tick), tick, self._tails)
 
     def adopt(self, fit: Fit) -> None:
         """Use the scope's new forecasts from now on; fits of other models are ignored."""
@@ -126,7 +106,7 @@ class ProphetDetector:
             "tails": self._tails.snapshot(),
         }
 
-    def _compare(self, tick: Tick) -> _Compared:
+    def _compare(self, tick: Tick) -> Forecast:
         self._places.extend(tick.index)
         forms = self._places.forms[tick.series]
         expected = np.full(len(tick.series), np.nan)
@@ -135,4 +115,4 @@ class ProphetDetector:
             if tick.resolution_ms == model["resolution_ms"] and 0 <= ahead < model["expected"].shape[1]:
                 expected[mine] = model["expected"][self._places.row[tick.series[mine]], ahead]
         usual = self._places.gather("error", tick.series)
-        return _Compared(forms, expected, usual, (scales.forward(tick.values, forms) - expected) / usual)
+        return compared(tick, forms, expected, usual)
