@@ -134,9 +134,13 @@ class Shipper:
         for topic in self._formats:
             for number in range(self._partitions):
                 self._put(topic, b"", number, [(END_HEADER, b"end")])
+        self.flush()
+        return Sent(dict(self._messages), dict(self._formats))
+
+    def flush(self) -> None:
+        """Return when everything is in the broker."""
         if left := self._producer.flush(_TIMEOUT_S):
             raise SourceError(f"kafka: {left} messages were not taken by {self._bootstrap} in {_TIMEOUT_S:g} s")
-        return Sent(dict(self._messages), dict(self._formats))
 
     def _put(self, topic: str, body: bytes, partition: int, headers: Any) -> None:
         while True:

@@ -12,8 +12,17 @@ from pathlib import Path
 import pytest
 
 from benchmarks.produce import Sent, Shipper, produce_recording
+from engine.errors import Retryable
+from engine.messages import CONTEXT
+from engine.runners.kafka.codec import decode
+from engine.runners.kafka.config import KafkaConfig
+from engine.runners.kafka.reader import TopicReader
+from engine.runners.kafka.topics import reach
+from engine.types import Mark
 from opsbrain.export import read_export
+from opsbrain.kafka_config import kafka_config
 from opsbrain.notify.receiver import Receiver
+from opsbrain.settings_load import load_settings
 from tests.conftest import ROOT
 from tests.kafka.conftest import Broker, free_ports
 from tests.kafka.exports import bytes_of, differences
@@ -40,9 +49,18 @@ class Recorded:
         return cluster(self.broker, self.folder, name, self.sent, more)
 
 
-def cluster(broker: Broker, folder: Path, name: str, sent: Sent, more: str = "") -> Cluster:
+def cluster(broker: Broker, folder: Path, name: str, sent: Sent, more: str = "", idle_after_s: int = 60) -> Cluster:
     unique = f"{name}-{time.time_ns()}"  # a broker that stays may hold what an earlier run left
-    return Cluster.over(broker.bootstrap, folder, unique, sent.formats, scope="demo", resolution_s=10, more=more)
+    return Cluster.over(
+        broker.bootstrap,
+        folder,
+        unique,
+        sent.formats,
+        scope="demo",
+        resolution_s=10,
+        idle_after_s=idle_after_s,
+        more=more,
+    )
 
 
 @pytest.fixture(scope="module")
@@ -133,8 +151,9 @@ def test_without_a_broker_a_worker_waits_and_says_so_once(tmp_path: Path) -> Non
     sent = Sent({}, {"telemetry.logs": "fluentbit"})
     with working(cluster(nowhere, tmp_path, "nowhere", sent)) as workers:
         worker = workers.start()
+        wait_until(lambda: "no broker answers" in workers.said())
         with pytest.raises(subprocess.TimeoutExpired):
-            worker.wait(timeout=9)
+            worker.wait(timeout=3)  # and asks again, silently
         assert workers.stop() == [0]
         (line,) = workers.said().splitlines()
         assert "no broker answers" in line and "kafka.bootstrap" in line
@@ -154,3 +173,31 @@ def test_export_where_no_worker_ran_says_so(broker: Broker, tmp_path: Path) -> N
     done = opsbrain("export", *flags, "--out", str(tmp_path / "out"))
     assert (done.returncode, len(done.stderr.splitlines())) == (1, 1)
     assert "opsbrain worker" in done.stderr
+
+
+def test_a_partition_that_stays_silent_does_not_hold_windows_open(broker: Broker, tmp_path: Path) -> None:
+    shipper = Shipper(broker.bootstrap, 3, prefix=f"{time.time_ns()}.telemetry.")
+    topic = shipper.topic("logs", "fluentbit")
+    body = '{"@timestamp":%d,"log":"INFO served","kubernetes":{"pod_name":"store-0","namespace_name":"shop"}}'
+    lines = [(body % (1795220000 + second)).encode() for second in range(100)]
+    shipper.send(topic, lines, ["one"] * len(lines))
+    shipper.flush()  # and no end: live data
+    with working(cluster(broker, tmp_path, "silent", Sent({}, {topic: "fluentbit"}), idle_after_s=1)) as workers:
+        workers.start()
+        config = kafka_config(load_settings(workers.settings, {}))
+        wait_until(lambda: windows_out(config) >= {1795220000_000 + n * 10_000 for n in range(8)})
+        assert workers.stop() == [0]
+
+
+def windows_out(config: KafkaConfig) -> set[int]:
+    """Return the starts of the windows that the detect step has closed."""
+    topic = config.topic(CONTEXT)
+    try:
+        if topic not in reach(config):
+            return set()
+        reader = TopicReader(config, "silent-test")
+        messages = list(reader.whole([(topic, number) for number in range(config.partitions)]))
+    except Retryable:
+        return set()
+    found = [decode(CONTEXT, one.key(), one.value(), dict(one.headers())).payload for one in messages]
+    return {start for one in found if isinstance(one, Mark) for start in one.windows}
