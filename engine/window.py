@@ -25,11 +25,13 @@ class WindowConfig:
 
     resolution_ms   length of a window; windows start at multiples of it since the epoch
     lateness_ms     how far a row may lag behind the latest row of its partition before its window is closed without it
+    future_ms       how far a row's time may lie after its message came in (live inputs); beyond it is a dead letter
     shards          number of logical shards; changing it later means starting with fresh state
     """
 
     resolution_ms: int = 60_000
     lateness_ms: int = 5_000
+    future_ms: int = 600_000
     shards: int = 64
 
     def resolution_of(self, kind: Kind) -> int:

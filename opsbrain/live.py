@@ -24,6 +24,7 @@ from engine.flow import EngineConfig
 from engine.ports import Format, StateStore
 from engine.runners.embedded import Output, Pipeline
 from engine.schemas import empty
+from engine.skew import not_from_the_future
 from engine.types import DeadLetter, Records, State
 from ingest.formats.aws_cost_explorer import AwsCostExplorer
 from opsbrain.collect import Collected
@@ -172,7 +173,9 @@ class Live:
         for part in _decodable(running.input.format, entry):
             format = _stamped(running.input.format, part.received_ms[0])
             frame, letters = format.decode(part.bodies, part.offsets, name)
-            self._pipeline.feed(Records(kind, frame, name, part.offsets[-1] + 1), letters)
+            ahead_ms = self._config.engine.window.future_ms
+            frame, early = not_from_the_future(frame, part.offsets, part.received_ms, name, ahead_ms)
+            self._pipeline.feed(Records(kind, frame, name, part.offsets[-1] + 1), [*letters, *early])
 
     def _furthest_behind(self) -> _Running | None:
         """Return the input to read next: memory is bounded by what the inputs are apart in event time."""

@@ -54,6 +54,9 @@ class Pipeline:
     lateness_s: int = _key(
         5, "How far a row may lag behind the newest of its input before its window closes without it.", lo=0, hi=86_400
     )
+    future_s: int = _key(
+        600, "How far a row's time may lie after its message came in; beyond it the sender's clock is wrong.", lo=0
+    )
     idle_after_s: int = _key(
         30, "After how much silence an input no longer holds windows open (live inputs only).", lo=1, hi=86_400
     )

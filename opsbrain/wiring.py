@@ -37,7 +37,7 @@ def engine_config(settings: Settings, *, resolution_ms: int = 0, keep_history: b
     )
     fitters = tuple(fitter for one in configs if (fitter := one.fitter()) is not None)
     return EngineConfig(
-        window=WindowConfig(base_ms, pipeline.lateness_s * 1000, pipeline.shards),
+        window=WindowConfig(base_ms, pipeline.lateness_s * 1000, pipeline.future_s * 1000, pipeline.shards),
         detect=DetectConfig(
             detectors=configs,
             templates=TemplatesConfig(),

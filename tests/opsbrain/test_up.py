@@ -185,7 +185,7 @@ def recorded(parts: int) -> Iterator[tuple[str, bytes]]:
 
 
 def test_what_is_posted_gives_the_incidents_of_a_replay(tmp_path: Path) -> None:
-    now_ms = T0
+    now_ms = 1_800_000_000_000  # after the recording: rows from the future would be dead letters
     settings = shop_settings(tmp_path / "store")
     with Service(settings, lambda: now_ms) as service:
         client = TestClient(service._app, base_url=HERE)

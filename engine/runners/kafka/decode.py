@@ -30,6 +30,7 @@ from engine.runners.kafka.reader import patiently
 from engine.runners.kafka.sender import Sender
 from engine.runners.kafka.topics import input_name
 from engine.schemas import Kind, empty
+from engine.skew import not_from_the_future
 from engine.types import END_MS, DeadLetter, Inputs, Records
 from engine.window import WindowConfig, WindowStep
 
@@ -89,19 +90,30 @@ class Decoder:
         step = self._resumed(name, kind, committed)
         return Input(topic, partition, telemetry, step, committed.position, pending_idle_ms=committed.idle_ms)
 
-    def take(self, input: Input, offsets: Sequence[int], bodies: Sequence[bytes], ended: bool) -> list[Message]:
-        """Take messages of one partition in their order; `ended` says that the last one is followed by its end."""
+    def take(
+        self,
+        input: Input,
+        offsets: Sequence[int],
+        bodies: Sequence[bytes],
+        ended: bool,
+        received_ms: Sequence[int] | None = None,
+    ) -> list[Message]:
+        """Take messages of one partition in their order; `ended` says that the last one is followed by its end.
+
+        `received_ms` are the messages' own timestamps, where they have one, else 0.
+        """
+        received = received_ms if received_ms is not None else [0] * len(offsets)
         messages: list[Message] = []
         if input.pending_idle_ms:
             known = sum(1 for offset in offsets if offset < input.dead_before)
             if known:
-                messages += self._rows(input, offsets[:known], bodies[:known])
-            offsets, bodies = offsets[known:], bodies[known:]
+                messages += self._rows(input, offsets[:known], bodies[:known], received[:known])
+            offsets, bodies, received = offsets[known:], bodies[known:], received[known:]
             if offsets or ended or input.step.position >= input.dead_before:
                 messages += input.step.on_idle(input.pending_idle_ms)
                 input.pending_idle_ms = 0
         if offsets:
-            messages += self._rows(input, offsets, bodies)
+            messages += self._rows(input, offsets, bodies, received)
         if ended:
             messages += input.step.on_end()
         return messages
@@ -111,9 +123,12 @@ class Decoder:
         kind = input.telemetry.format.kind
         return input.step.on_records(Records(kind, empty(kind), input.name, offset + 1))
 
-    def _rows(self, input: Input, offsets: Sequence[int], bodies: Sequence[bytes]) -> list[Message]:
+    def _rows(
+        self, input: Input, offsets: Sequence[int], bodies: Sequence[bytes], received_ms: Sequence[int]
+    ) -> list[Message]:
         frame, dead = input.telemetry.format.decode(bodies, offsets, input.name)
-        letters = [one for one in dead if one.offset >= input.dead_before]
+        frame, early = not_from_the_future(frame, offsets, received_ms, input.name, self._window.future_ms)
+        letters = [one for one in (*dead, *early) if one.offset >= input.dead_before]
         input.counts["dead_lettered"] += len(letters)
         records = Records(input.telemetry.format.kind, frame, input.name, offsets[-1] + 1)
         return [_dead(one) for one in letters] + input.step.on_records(records)
@@ -195,6 +210,7 @@ class DecodeLoop:
 
         offsets: list[int] = []
         bodies: list[bytes] = []
+        received: list[int] = []
         out: list[Message] = []
         for message in messages:
             error = message.error()
@@ -204,14 +220,15 @@ class DecodeLoop:
                 elif not error.retriable():
                     raise SourceError(f"kafka: {input.name}: {error.str()}")
             elif _is_end(message):
-                out += self._decoder.take(input, offsets, bodies, ended=True)
+                out += self._decoder.take(input, offsets, bodies, True, received)
                 out += self._decoder.pass_over(input, message.offset())
-                offsets, bodies = [], []
+                offsets, bodies, received = [], [], []
             else:
                 offsets.append(message.offset())
+                received.append(_timestamp_ms(message))
                 bodies.append(message.value() or b"")
                 input.at_end_since_s = None
-        return out + self._decoder.take(input, offsets, bodies, ended=False)
+        return out + self._decoder.take(input, offsets, bodies, False, received)
 
     def _idle(self) -> None:
         """Write idle marks for inputs that have stood at their end for `idle_after_s`.
@@ -321,6 +338,11 @@ def _metadata(text: str | None) -> Committed | None:
         raise SourceError(
             f"kafka: the group's committed offset has foreign metadata ({error}); is kafka.group_prefix used by others?"
         ) from error
+
+
+def _timestamp_ms(message: KafkaMessage) -> int:
+    kind, time_ms = message.timestamp()
+    return int(time_ms) if kind else 0  # kind 0: the message has none
 
 
 def _is_end(message: KafkaMessage) -> bool:

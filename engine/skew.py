@@ -1,0 +1,37 @@
+"""Rows from the future: a sender's wrong clock must not close everybody else's windows.
+
+When a message came in is data too (the journal's record, Kafka's message timestamp), so a replay judges the same way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import polars as pl
+
+from engine.types import DeadLetter
+
+
+def not_from_the_future(
+    rows: pl.DataFrame, offsets: Sequence[int], received_ms: Sequence[int], input: str, ahead_ms: int
+) -> tuple[pl.DataFrame, list[DeadLetter]]:
+    """Return the rows that lie at most `ahead_ms` after their message came in; each other message is a dead letter.
+
+    `received_ms` are aligned with `offsets`; 0 says that it is not known. Cost: two comparisons where nothing is wrong.
+    """
+    known = [time for time in received_ms if time > 0]
+    if rows.is_empty() or not known or int(rows["ts_ms"].to_numpy().max()) <= min(known) + ahead_ms:
+        return rows, []
+    came = pl.DataFrame({"offset": offsets, "came_ms": received_ms}, schema={"offset": pl.Int64, "came_ms": pl.Int64})
+    judged = rows.join(came.unique("offset"), on="offset", how="left", maintain_order="left")
+    early = (judged["came_ms"] > 0) & (judged["ts_ms"] > judged["came_ms"] + ahead_ms)
+    letters = [
+        DeadLetter(
+            input, offset, f"its time lies {ahead // 1000} s after it was received: check the sender's clock", ""
+        )
+        for offset, ahead in judged.filter(early)
+        .group_by("offset", maintain_order=True)
+        .agg((pl.col("ts_ms") - pl.col("came_ms")).max())
+        .iter_rows()
+    ]
+    return rows.filter(~early), letters
