@@ -60,7 +60,7 @@ class Host:
     committed   what of the positions the group knows
     changed     there is something that no snapshot holds yet
     busy        it is in the middle of a message, in another thread, and must be left alone
-    moved_s     by stream, when its position moved last (on the monotonic clock)
+    behind      by stream, a position that was not the topic's end, and since when it has stood there (monotonic clock)
     """
 
     wire: Wire
@@ -71,7 +71,7 @@ class Host:
     committed: dict[str, int] = field(default_factory=dict)
     changed: bool = False
     busy: bool = False
-    moved_s: dict[str, float] = field(default_factory=dict)
+    behind: dict[str, tuple[int, float]] = field(default_factory=dict)
 
     def snapshot(self) -> Snapshot:
         """Return the state with its positions."""
@@ -220,7 +220,6 @@ class Stateful:
         for message in said:
             self._sender.send(message)
         host.positions[stream] = offset + 1
-        host.moved_s[stream] = time.monotonic()
         host.changed = True
         if isinstance(host.step, DetectStep) and isinstance(taken.payload, Mark):
             furthest = host.step.furthest_ms()
@@ -240,7 +239,6 @@ class Stateful:
             host = self._resumed(wire, partition, saved.get(wire.step))
             self._hosts[wire.step, partition] = host
             for stream in wire.reads:
-                host.moved_s[stream] = time.monotonic()
                 host.committed[stream] = committed.get(self._config.topic(stream), 0)
                 if host.committed[stream] > host.positions[stream]:
                     self._read(host, stream, host.committed[stream])
@@ -275,13 +273,24 @@ class Stateful:
         """Load partitions on which nothing arrived yet, and read what was sent and not delivered for a while."""
         for partition in sorted(self._assigned):
             self._host(FLOW[0], partition)
-        late_s = time.monotonic() - _MISSED_AFTER_S
         busy = {host.wire for host in self._hosts.values() if host.busy}
         for host in self._hosts.values():
             for stream in host.wire.reads if host.wire not in busy else ():
-                end = self._end(self._config.topic(stream), host.partition)
-                if host.moved_s[stream] < late_s and end > host.positions[stream]:
+                if (end := self._missed(host, stream)) is not None:
                     self._read(host, stream, end)
+
+    def _missed(self, host: Host, stream: str) -> int | None:
+        """Return the end of a topic that has had more for a while than was delivered, or None."""
+        position, now_s = host.positions[stream], time.monotonic()
+        end = self._end(self._config.topic(stream), host.partition)
+        if end <= position:
+            host.behind.pop(stream, None)
+            return None
+        stood, since_s = host.behind.get(stream, (position, now_s))
+        if stood != position:
+            since_s = now_s
+        host.behind[stream] = position, since_s
+        return end if now_s - since_s >= _MISSED_AFTER_S else None
 
     def _end(self, topic: str, partition: int) -> int:
         from faust.types import TP
