@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Final
 from zlib import crc32
 
 import msgspec
@@ -22,7 +22,7 @@ import typer
 from benchmarks import wire
 from engine.errors import ConfigError, OpsBrainError, SourceError
 from engine.ports import Format, Reader, Source
-from engine.runners.kafka.config import END_HEADER
+from engine.runners.kafka.config import END, MARK_HEADER, RECORDED
 from engine.schemas import KINDS, Kind
 from engine.types import DeadLetter, Records
 from ingest.identity import Identity
@@ -126,14 +126,14 @@ class Shipper:
         """Send bodies in their order; each to its entity's partition, or to the next one where it has none."""
         for body, entity in zip(bodies, entities, strict=True):
             place = next(self._turn) if entity is None else crc32(entity.encode())
-            self._put(topic, body, place % self._partitions, None)
+            self._put(topic, body, place % self._partitions, RECORDED)
         self._messages[topic] += len(bodies)
 
     def end(self) -> Sent:
         """Say on every partition that nothing follows; return what was sent."""
         for topic in self._formats:
             for number in range(self._partitions):
-                self._put(topic, b"", number, [(END_HEADER, b"end")])
+                self._put(topic, b"", number, END)
         self.flush()
         return Sent(dict(self._messages), dict(self._formats))
 
@@ -142,10 +142,10 @@ class Shipper:
         if left := self._producer.flush(_TIMEOUT_S):
             raise SourceError(f"kafka: {left} messages were not taken by {self._bootstrap} in {_TIMEOUT_S:g} s")
 
-    def _put(self, topic: str, body: bytes, partition: int, headers: Any) -> None:
+    def _put(self, topic: str, body: bytes, partition: int, mark: bytes) -> None:
         while True:
             try:
-                self._producer.produce(topic, body, partition=partition, headers=headers)
+                self._producer.produce(topic, body, partition=partition, headers=[(MARK_HEADER, mark)])
                 break
             except BufferError:
                 self._producer.poll(0.1)

@@ -30,8 +30,14 @@ SNAPSHOTS: Final = "snapshots"
 LARGEST_MESSAGE_BYTES: Final = 20_000_000
 """Largest message of ours that topics take: the partials of one window and input, all series of a partition."""
 
-END_HEADER: Final = "opsbrain-mark"
-"""A telemetry message with this header and the value `end` says that its partition has ended (recorded data)."""
+MARK_HEADER: Final = "opsbrain-mark"
+"""A header of telemetry messages that says more than their bodies do."""
+
+END: Final = b"end"
+"""Its partition has ended (recorded data). The body means nothing."""
+
+RECORDED: Final = b"recorded"
+"""The message was sent at another time than it speaks of: when it came in says nothing about its sender's clock."""
 
 
 @dataclass(frozen=True, slots=True)

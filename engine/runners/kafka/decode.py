@@ -25,7 +25,7 @@ import msgspec
 from engine.errors import SourceError
 from engine.flow import INPUTS_GO_TO
 from engine.messages import DEADLETTERS, Message
-from engine.runners.kafka.config import END_HEADER, KafkaConfig, Telemetry
+from engine.runners.kafka.config import END, MARK_HEADER, RECORDED, KafkaConfig, Telemetry
 from engine.runners.kafka.reader import patiently
 from engine.runners.kafka.sender import Sender
 from engine.runners.kafka.topics import input_name
@@ -219,13 +219,13 @@ class DecodeLoop:
                     input.at_end_since_s = time.monotonic()
                 elif not error.retriable():
                     raise SourceError(f"kafka: {input.name}: {error.str()}")
-            elif _is_end(message):
+            elif (mark := _mark(message)) == END:
                 out += self._decoder.take(input, offsets, bodies, True, received)
                 out += self._decoder.pass_over(input, message.offset())
                 offsets, bodies, received = [], [], []
             else:
                 offsets.append(message.offset())
-                received.append(_timestamp_ms(message))
+                received.append(0 if mark == RECORDED else _timestamp_ms(message))
                 bodies.append(message.value() or b"")
                 input.at_end_since_s = None
         return out + self._decoder.take(input, offsets, bodies, False, received)
@@ -345,8 +345,8 @@ def _timestamp_ms(message: KafkaMessage) -> int:
     return int(time_ms) if kind else 0  # kind 0: the message has none
 
 
-def _is_end(message: KafkaMessage) -> bool:
-    return any(name == END_HEADER and value == b"end" for name, value in message.headers() or ())
+def _mark(message: KafkaMessage) -> bytes | None:
+    return next((value for name, value in message.headers() or () if name == MARK_HEADER), None)
 
 
 def _dead(letter: DeadLetter) -> Message:
