@@ -6,7 +6,7 @@ resume state. All state derives from that resume state and comes out again throu
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol
 
@@ -193,12 +193,3 @@ class StateStore(Protocol):
         """Return the newest checkpoint, or None."""
 
     def close(self) -> None: ...
-
-
-class Clock(Protocol):
-    """Wall-clock time as an argument; only sources, sinks and sandboxes hold one."""
-
-    def now_ms(self) -> int: ...
-
-
-Batches = Iterator[tuple[Records | None, Sequence[DeadLetter]]]

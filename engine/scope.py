@@ -18,7 +18,7 @@ from engine.messages import ANOMALIES, CHANGES, CONTEXT, FIXES, INCIDENTS, TOPOL
 from engine.ports import ChangeDetector, Proposer, Ranker, TopologyLearner
 from engine.schemas import SCHEMAS
 from engine.topology import Edge, Topology
-from engine.types import Change, Fix, History, Incident, Inputs, Mark, Phase, State
+from engine.types import Change, Fix, History, Incident, Inputs, Mark, Phase, Ranking, State
 from engine.values import plain, to_json, value
 from engine.watermark import Completeness
 
@@ -271,12 +271,11 @@ class ScopeStep:
         return self._scopes[scope].on_window(resolution, start, by_stream)
 
 
-def title_of(incident: Incident, ranking: object) -> str:
+def title_of(incident: Incident, ranking: Ranking) -> str:
     """Return what an incident is called: the cause if one is named, else the symptom."""
-    causes = incident.ranking.causes if ranking is None else getattr(ranking, "causes", ())
     worst = min(incident.anomalies, key=lambda one: (one.tail_p, one.start_ms, one.entity, one.indicator))
     symptom = f"{worst.indicator} of {_short(worst.entity)}"
-    return f"{_short(causes[0].entity)}: likely cause of {symptom}" if causes else symptom
+    return f"{_short(ranking.causes[0].entity)}: likely cause of {symptom}" if ranking.causes else symptom
 
 
 def _short(entity: str) -> str:

@@ -69,10 +69,10 @@ class LSTMFitter:
                 f"lstm: scope {history.scope} has {len(row)} stretches of {self.lookback + 1} windows, "
                 f"{_MIN_SAMPLES} are needed"
             )
-        random = np.random.default_rng(seed)
-        chosen = np.sort(random.choice(len(row), size=min(self.samples, len(row)), replace=False))
+        rng = np.random.default_rng(seed)
+        chosen = np.sort(rng.choice(len(row), size=min(self.samples, len(row)), replace=False))
         inputs, target = _samples(deviations, row[chosen], end[chosen], self.lookback)
-        weights = _train(inputs, target, _first_weights(random, self.hidden), self.epochs, random)
+        weights = _train(inputs, target, _first_weights(rng, self.hidden), self.epochs, rng)
         return {
             "version": VERSION,
             "lookback": self.lookback,
