@@ -6,7 +6,6 @@ What is on disk decides: any folder laid out like the public one is scored, and 
 from __future__ import annotations
 
 import os
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -21,6 +20,7 @@ from engine.schemas import Kind
 from ingest.frame_reader import FrameReader, Held
 from ingest.identity import Identity
 from ingest.nezha import RESOLUTION_MS, SCOPE, NezhaSource, days, read_logs, read_spans
+from ingest.scrub import Scrubber
 
 HOME: Final = "https://github.com/IntelligentDDS/Nezha"
 _DATA: Final = Path("../shared/datasets")
@@ -167,7 +167,7 @@ def _reference(root: Path, name: str) -> dict[Kind, pl.DataFrame]:
     identity = Identity(SCOPE)
     found: dict[Kind, pl.DataFrame] = {}
     if (folder / "log").is_dir():
-        found["logs"] = read_logs(folder, identity, Counter())[0].frame
+        found["logs"] = read_logs(folder, identity, Scrubber())[0].frame
     if (folder / "trace").is_dir():
         found["spans"] = read_spans(folder, identity)[0].frame
     return found

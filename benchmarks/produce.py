@@ -197,7 +197,7 @@ def _lines(file: Path) -> list[bytes]:
 
 
 def _entities(format: Format, bodies: Sequence[bytes]) -> list[str | None]:
-    frame, _ = format.decode(bodies, range(len(bodies)), "produce")
+    frame = format.decode(bodies, range(len(bodies)), "produce").rows
     first = dict(frame.group_by("offset").agg(pl.col("entity").first()).iter_rows())
     return [first.get(number) for number in range(len(bodies))]
 

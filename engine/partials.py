@@ -17,13 +17,13 @@ travel as their samples, because their increase can only be formed when all of t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import numpy as np
 import polars as pl
 
-from engine.ids import shard_of
+from engine.ids import entity_part, shard_of
 from engine.schemas import Kind
 from engine.types import Floats, Ints
 
@@ -50,7 +50,7 @@ BOUNDS_MS: Final[Floats] = np.array(
 )
 """Lower bound of each bucket, in milliseconds."""
 
-_SORT = ["shard", "entity", "form", "indicator", "instance", "bucket"]
+SORT: Final = ["shard", "entity", "form", "indicator", "instance", "bucket"]
 
 
 def with_shard(frame: pl.DataFrame, column: str, shards: int) -> pl.DataFrame:
@@ -69,7 +69,29 @@ def partials_of(kind: Kind, rows: pl.DataFrame, shards: int) -> pl.DataFrame:
     if make is None or rows.is_empty():
         return PARTIALS.to_frame()
     frame = pl.concat([_complete(part) for part in make(rows)])
-    return with_shard(frame, "entity", shards).select(PARTIALS.names()).sort(_SORT)
+    return with_shard(frame, "entity", shards).select(PARTIALS.names()).sort(SORT)
+
+
+def alarms_of(input: str, refused: Mapping[str, int], shards: int) -> pl.DataFrame:
+    """Return partials that say which metrics, as `scope/metric`, had more series than are let in, and in how many rows.
+
+    They are counts of an entity that stands for the input, so that an explosion of labels is detected, and shown, like
+    everything else that goes wrong.
+    """
+    rows = [(*key.split("/", 1), count) for key, count in sorted(refused.items())]
+    named = pl.DataFrame(rows, schema={"scope": pl.String, "metric": pl.String, "n": pl.Int64}, orient="row")
+    return with_shard(
+        _complete(
+            named.select(
+                "n",
+                entity=pl.concat_str("scope", pl.lit(f"/source/-/{entity_part(input)}")),
+                indicator=pl.concat_str(pl.lit("event.LabelCardinality:"), "metric"),
+                form=pl.lit("count"),
+            )
+        ),
+        "entity",
+        shards,
+    ).select(PARTIALS.names())
 
 
 def _complete(part: pl.DataFrame) -> pl.DataFrame:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import polars as pl
@@ -109,6 +110,20 @@ class Source(Protocol):
         """Return a reader that stands at `offset`; raise SourceError when the input cannot be read."""
 
 
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """What came out of messages: every row of theirs is in exactly one of the three.
+
+    rows        in the order of their messages; schema of the format's kind
+    letters     messages and rows that could not be used
+    dropped     how many rows were left out on purpose, by reason (stale markers, ...)
+    """
+
+    rows: pl.DataFrame
+    letters: Sequence[DeadLetter] = ()
+    dropped: Mapping[str, int] = field(default_factory=dict)
+
+
 class Format(Protocol):
     """One wire format: message bodies in, rows out. Stateless and pure."""
 
@@ -119,9 +134,13 @@ class Format(Protocol):
     def kind(self) -> Kind: ...
 
     def decode(
-        self, bodies: Sequence[bytes], offsets: Sequence[int], input: str
-    ) -> tuple[pl.DataFrame, list[DeadLetter]]:
-        """Return the rows of all readable messages (schema of `kind`), and a dead letter for each that is not."""
+        self, bodies: Sequence[bytes], offsets: Sequence[int], input: str, received_ms: Sequence[int] = ()
+    ) -> Decoded:
+        """Return the rows of all readable messages, and dead letters for what is not; never raises.
+
+        `received_ms` says when each message came in (0, or nothing at all, where that is not known), for those that
+        bear no time of their own.
+        """
 
 
 class TopologyLearner(Protocol):

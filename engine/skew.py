@@ -6,10 +6,14 @@ When a message came in is data too (the journal's record, Kafka's message timest
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 import polars as pl
 
 from engine.types import DeadLetter
+
+SKEWED: Final = 1_000_000
+"""The part of a message's letters that stands for its rows from the future, beside those that its format refused."""
 
 
 def not_from_the_future(
@@ -26,12 +30,14 @@ def not_from_the_future(
     judged = rows.join(came.unique("offset"), on="offset", how="left", maintain_order="left")
     early = (judged["came_ms"] > 0) & (judged["ts_ms"] > judged["came_ms"] + ahead_ms)
     letters = [
-        DeadLetter(
-            input, offset, f"its time lies {ahead // 1000} s after it was received: check the sender's clock", ""
-        )
-        for offset, ahead in judged.filter(early)
+        DeadLetter(input, offset, _why(ahead), "", part=SKEWED, rows=rows)
+        for offset, ahead, rows in judged.filter(early)
         .group_by("offset", maintain_order=True)
-        .agg((pl.col("ts_ms") - pl.col("came_ms")).max())
+        .agg((pl.col("ts_ms") - pl.col("came_ms")).max(), pl.len().alias("rows"))
         .iter_rows()
     ]
     return rows.filter(~early), letters
+
+
+def _why(ahead_ms: int) -> str:
+    return f"its time lies {ahead_ms // 1000} s after it was received: check the sender's clock"

@@ -40,12 +40,23 @@ class Records:
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """One message or row that could not be used: where it was, why, and its scrubbed body."""
+    """One message, or rows of one, that could not be used: where it was, why, and its scrubbed body.
+
+    part    tells several letters of one message apart
+    rows    for how many rows it stands; 1 for a message that cannot be decoded at all
+    """
 
     input: str
     offset: int
     reason: str
     body: str
+    part: int = 0
+    rows: int = 1
+
+    @property
+    def key(self) -> str:
+        """Return what tells this letter from every other one."""
+        return f"{self.input}/{self.offset}" + (f"/{self.part}" if self.part else "")
 
 
 @dataclass(frozen=True, slots=True)

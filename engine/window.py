@@ -7,12 +7,15 @@ in its own partition only, so it makes no difference how partitions interleave o
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+import numpy as np
 import polars as pl
 
+from engine.cardinality import SeriesLimit, SeriesLimitConfig
 from engine.messages import CHANGES, FEATURES, LATE, SPANS, Message
-from engine.partials import partials_of, with_shard
+from engine.partials import SORT, alarms_of, partials_of, with_shard
+from engine.repeats import Seen, row_hashes
 from engine.schemas import Kind
 from engine.types import END_MS, Coverage, Mark, Records, State
 
@@ -27,12 +30,14 @@ class WindowConfig:
     lateness_ms     how far a row may lag behind the latest row of its partition before its window is closed without it
     future_ms       how far a row's time may lie after its message came in (live inputs); beyond it is a dead letter
     shards          number of logical shards; changing it later means starting with fresh state
+    series          how many series an input's metrics may have
     """
 
     resolution_ms: int = 60_000
     lateness_ms: int = 5_000
     future_ms: int = 600_000
     shards: int = 64
+    series: SeriesLimitConfig = field(default_factory=SeriesLimitConfig)
 
     def resolution_of(self, kind: Kind) -> int:
         """Return the resolution of a kind: cost is daily, everything else has the base resolution."""
@@ -42,8 +47,13 @@ class WindowConfig:
 class WindowStep:
     """Cuts one input partition into windows and emits, for each closed one, partials, spans, changes and a mark.
 
-    Holds the rows of open windows. State is bounded by the rows of `lateness_ms` plus one window. On Kafka nothing of
-    it is saved: `resume_from` says what is out already, and rows are read again.
+    Holds the rows of open windows, so that repeats are recognised as long as their window is open (afterwards they are
+    late). State is bounded by the rows of `lateness_ms` plus one window, and 20 bytes a known series. On Kafka nothing
+    of it is saved: `resume_from` says what is out already, and rows are read again.
+
+    counts      rows accepted, late and duplicate
+    dropped     rows left out, by reason: what the format did not want, what the cardinality limit did not let in
+    crowded     metrics over the limit, with their rows that were dropped
     """
 
     def __init__(self, config: WindowConfig, input: str, kind: Kind, resume: State | None = None) -> None:
@@ -57,13 +67,22 @@ class WindowStep:
         self._emitted_ms = 0
         self._position = 0
         self._skip_before = 0
+        self._seen: dict[int, Seen] = {}
+        self._refused: dict[int, Counter[str]] = {}  # by window: what the limit did not let in, by scope and metric
+        self._limit = SeriesLimit(config.series, resume["series"] if resume else None)
         self.counts: Counter[str] = Counter()
+        self.dropped: Counter[str] = Counter()
+        self.crowded: Counter[str] = Counter()
         if resume:
             self._latest_ms, self._emitted_ms = resume["latest_ms"], resume["emitted_ms"]
             self._position = resume["position"]
             self._open = {int(start): [rows] for start, rows in resume["open"].items()}
             self._lowest_offset = {start: _least(rows[0]["offset"]) for start, rows in self._open.items()}
-            self.counts = Counter(resume["counts"])
+            self.counts, self.dropped = Counter(resume["counts"]), Counter(resume["dropped"])
+            self.crowded = Counter(resume["crowded"])
+            for start, rows in self._open.items():
+                self._unseen(start, rows[0])
+            self._refused = {int(start): Counter(told) for start, told in resume["refused"].items()}
 
     @classmethod
     def resume_from(
@@ -108,12 +127,10 @@ class WindowStep:
             rows["_start"] + self.resolution_ms <= self._emitted_ms
         )
         late = rows.filter(is_late)
-        for (start,), part in rows.filter(~is_late).partition_by("_start", as_dict=True, maintain_order=True).items():
-            self._open.setdefault(int(start), []).append(part.drop("_start"))
-            lowest = _least(part["offset"])
-            self._lowest_offset[int(start)] = min(lowest, self._lowest_offset.get(int(start), lowest))
+        wanted = self._admitted(rows.filter(~is_late), closed.filter(~is_late))
+        for (start,), part in wanted.partition_by("_start", as_dict=True, maintain_order=True).items():
+            self._hold(int(start), part.drop("_start"))
         self._latest_ms = max(self._latest_ms, _greatest(rows["ts_ms"]))
-        self.counts["accepted"] += rows.height - late.height
         messages = self._late(late.drop("_start"))
         return messages + self._close(self._latest_ms - self._config.lateness_ms)
 
@@ -134,7 +151,49 @@ class WindowStep:
             "position": self._position,
             "open": {str(start): pl.concat(rows) for start, rows in sorted(self._open.items())},
             "counts": dict(self.counts),
+            "dropped": dict(self.dropped),
+            "crowded": dict(self.crowded),
+            "refused": {str(start): dict(told) for start, told in sorted(self._refused.items())},
+            "series": self._limit.snapshot(),
         }
+
+    def _admitted(self, rows: pl.DataFrame, closed_ms: pl.Series) -> pl.DataFrame:
+        """Return the rows whose series the limit lets in; count the others under their metric."""
+        if self._kind != "metrics" or rows.is_empty():
+            return rows
+        mask, dropped = self._limit.admit(rows, closed_ms.to_numpy())
+        if not dropped:
+            return rows
+        for metric, count in dropped.items():
+            self.crowded[metric] += count
+            self.dropped[f"label cardinality of {metric}"] += count
+        self._alarm(rows.filter(~pl.Series(mask)))
+        return rows.filter(pl.Series(mask))
+
+    def _alarm(self, refused: pl.DataFrame) -> None:
+        scope, metric = pl.col("entity").str.split("/").list.first(), pl.col("indicator").str.split("{").list.first()
+        for start, key, count in refused.group_by("_start", scope + "/" + metric).len().iter_rows():
+            self._refused.setdefault(int(start), Counter())[key] += count
+
+    def _hold(self, start: int, rows: pl.DataFrame) -> None:
+        """Keep the rows of an open window that are not there already."""
+        new = self._unseen(start, rows)
+        self.counts["accepted"] += new.height
+        self.counts["duplicate"] += rows.height - new.height
+        if new.is_empty():
+            return
+        self._open.setdefault(start, []).append(new)
+        lowest = _least(new["offset"])
+        self._lowest_offset[start] = min(lowest, self._lowest_offset.get(start, lowest))
+
+    def _unseen(self, start: int, rows: pl.DataFrame) -> pl.DataFrame:
+        known = rows["identity"] != 0
+        if not known.any():
+            return rows
+        fresh = np.ones(rows.height, np.bool_)
+        places = known.arg_true().to_numpy()
+        fresh[places] = self._seen.setdefault(start, Seen()).first(row_hashes(rows.filter(known)))
+        return rows if fresh.all() else rows.filter(pl.Series(fresh))
 
     def _skip_known(self, rows: pl.DataFrame) -> pl.DataFrame:
         end = pl.col("ts_ms") // self.resolution_ms * self.resolution_ms + self.resolution_ms
@@ -159,6 +218,7 @@ class WindowStep:
         for start in sorted(start for start in self._open if start + self.resolution_ms <= closed_ms):
             rows = pl.concat(self._open.pop(start))
             del self._lowest_offset[start]
+            self._seen.pop(start, None)
             windows[start] = _coverage(self._kind, rows)
             messages += self._emit(start, rows)
         self._emitted_ms = closed_ms
@@ -170,6 +230,8 @@ class WindowStep:
         window = pl.lit(start, pl.Int64)
         messages: list[Message] = []
         partials = partials_of(self._kind, rows, self._config.shards)
+        if refused := self._refused.pop(start, None):
+            partials = pl.concat([partials, alarms_of(self._input, refused, self._config.shards)]).sort(SORT)
         if not partials.is_empty():
             frame = partials.with_columns(
                 input=pl.lit(self._input), start_ms=window, resolution_ms=pl.lit(self.resolution_ms)

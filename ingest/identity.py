@@ -31,7 +31,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from engine.errors import ConfigError
-from engine.ids import scope_of
+from engine.ids import entity_part, scope_of
 
 Owners = Sequence[tuple[str, str]]
 """Owner references as (kind, name), the controller first."""
@@ -215,6 +215,10 @@ class Identity:
         """Return the cost account of that name."""
         return self._named(("account", name), lambda: ("account", "-", name, "an account's name"), None)[0]
 
+    def ci(self, name: str) -> str:
+        """Return the repository, project or pipeline of that name, which builds and deploys."""
+        return self._named(("ci", name), lambda: ("ci", "-", name, "a repository's name"), None)[0]
+
     def explain(self, labels: Mapping[str, str]) -> tuple[str, str]:
         """Return the entity of `labels` and the rule that named it, in words.
 
@@ -234,7 +238,7 @@ class Identity:
         else:
             if kind == "service":
                 namespace = namespace or self.default_namespace
-            named = f"{self.scope}/{kind}/{_part(namespace)}/{_part(name)}", why
+            named = f"{self.scope}/{kind}/{entity_part(namespace)}/{entity_part(name)}", why
         if len(self._cache) >= _CACHE_ENTRIES:
             self._cache.clear()
         self._cache[key] = named
@@ -348,10 +352,3 @@ def _host(address: str) -> str:
     """Return a host without its port; an IPv6 address without brackets has none."""
     host, colon, port = address.rpartition(":")
     return host.strip("[]") if colon and port.isdigit() and (host.count(":") == 0 or host.endswith("]")) else address
-
-
-def _part(text: str) -> str:
-    """Return `text` fit to be one part of an entity id: no slash, no space, nothing that a terminal would act on."""
-    if not text.isprintable():
-        text = "".join(one for one in text if one.isprintable() or one.isspace())
-    return "_".join(text.replace("/", " ").split())[:253] or "-"

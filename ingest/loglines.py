@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import Final
 
 import msgspec
 import polars as pl
 
 from ingest.refused import UNREADABLE
-from ingest.scrub import scrub_series
+from ingest.scrub import Scrubber
 from ingest.severity import severity_of_level, severity_of_text
 from models.masking import mask_series
 
@@ -41,12 +40,12 @@ def _docker_line(line: str) -> str:
         return line
 
 
-def with_text(frame: pl.DataFrame, scrubbed: Counter[str]) -> pl.DataFrame:
+def with_text(frame: pl.DataFrame, scrubber: Scrubber) -> pl.DataFrame:
     """Return `frame` with `body` cut and scrubbed, and the columns `severity` and `signature` made from it.
 
-    A column `level` holds explicit levels (null where none); adds to `scrubbed` what was taken out, by kind.
+    A column `level` holds explicit levels (null where none).
     """
-    body = scrub_series(unwrapped(frame["body"]).str.strip_chars_end("\r\n").str.head(MAX_BODY_CHARS), scrubbed)
+    body = scrubber.series(unwrapped(frame["body"]).str.strip_chars_end("\r\n").str.head(MAX_BODY_CHARS))
     level = severity_of_level(frame["level"])
     severity = level if not level.has_nulls() else level.fill_null(severity_of_text(body))
     return frame.with_columns(

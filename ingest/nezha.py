@@ -14,7 +14,6 @@ the row numbers of the merged stream; rows that several files repeat are dropped
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -29,6 +28,7 @@ from ingest.content import content_of
 from ingest.csv_file import read_csv
 from ingest.frame_reader import FrameReader, Held, Refusal
 from ingest.identity import Identity
+from ingest.scrub import Scrubber
 
 SCOPE: Final = "nezha"
 RESOLUTION_MS: Final = 60_000
@@ -44,7 +44,7 @@ class NezhaSource:
 
     dropped     rows that were not used, by partition and reason
     unread      files that hold no telemetry, with the reason
-    scrubbed    what was taken out of log lines, by kind
+    scrubber    takes secrets out of log lines, and counts them
     """
 
     def __init__(self, path: Path, day: str | None = None) -> None:
@@ -52,7 +52,7 @@ class NezhaSource:
         self.day = self.folder.name
         self.dropped: dict[str, dict[str, int]] = {}
         self.unread: dict[str, str] = {}
-        self.scrubbed: Counter[str] = Counter()
+        self.scrubber = Scrubber()
         self._identity = Identity(SCOPE)
         self._held: dict[str, Held] = {}
 
@@ -92,7 +92,7 @@ class NezhaSource:
 
     def _read(self, partition: str) -> tuple[Held, dict[str, int]]:
         if partition == "logs":
-            return read_logs(self.folder, self._identity, self.scrubbed)
+            return read_logs(self.folder, self._identity, self.scrubber)
         if partition == "spans":
             return read_spans(self.folder, self._identity)
         return self._metrics()
@@ -129,10 +129,10 @@ class NezhaSource:
         return rows.placement(pl.concat(tables)) if tables else {}
 
 
-def read_logs(folder: Path, identity: Identity, scrubbed: Counter[str]) -> tuple[Held, dict[str, int]]:
+def read_logs(folder: Path, identity: Identity, scrubber: Scrubber) -> tuple[Held, dict[str, int]]:
     """Return the log rows of a day's folder and how many were dropped, by reason."""
     table, refused = _tables(folder / _FOLDERS["logs"], rows.LOG_COLUMNS)
-    held, dropped = rows.logs(table, identity, scrubbed)
+    held, dropped = rows.logs(table, identity, scrubber)
     return Held("logs", held.frame, (*refused, *held.refused)), dropped
 
 

@@ -5,7 +5,6 @@ Each table comes as text columns with `file` and `row`, so that whatever is refu
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
@@ -18,6 +17,7 @@ from ingest.frame_reader import Held, Refusal
 from ingest.identity import Identity
 from ingest.loglines import with_text
 from ingest.refused import UNREADABLE
+from ingest.scrub import Scrubber
 from ingest.times import OUTSIDE, rfc3339_ms, sane
 
 REPEAT: Final = "exact repeat"
@@ -46,7 +46,7 @@ class _Line(msgspec.Struct):
 _LINE: Final = msgspec.json.Decoder(_Line)
 
 
-def logs(table: pl.DataFrame, identity: Identity, scrubbed: Counter[str]) -> tuple[Held, dict[str, int]]:
+def logs(table: pl.DataFrame, identity: Identity, scrubber: Scrubber) -> tuple[Held, dict[str, int]]:
     """Return the log rows in time order, and how many exact repeats were dropped."""
     lines = _lines(table["Log"])
     table = table.with_columns(
@@ -59,7 +59,7 @@ def logs(table: pl.DataFrame, identity: Identity, scrubbed: Counter[str]) -> tup
     table, untimed = _timed(table, "TimeUnixNano", instead=pl.col("_inner"))
     table, repeats = _without_repeats(table.drop("_inner"), ("ts_ms", *LOG_COLUMNS))
     table = table.with_columns(entity=_mapped(table["PodName"], identity.of_pod), level=pl.lit(None, pl.String))
-    rows = with_text(table.select("ts_ms", "entity", "body", "level"), scrubbed).drop("level")
+    rows = with_text(table.select("ts_ms", "entity", "body", "level"), scrubber).drop("level")
     return Held("logs", rows, (*refused, *bad, *untimed)), {REPEAT: repeats}
 
 

@@ -8,6 +8,7 @@ A file holds one message a line, gzipped or not; a message's offset is the numbe
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -49,8 +50,8 @@ class Recording:
     """Reads a recording: a Source whose partitions are its inputs.
 
     `formats` gives the wire format of a name. The scope of entities is the recording's own; `identity` lends its
-    default namespace and overrides. Raises SourceError, naming the file and what to do, when the manifest or a file it
-    names is missing or broken.
+    default namespace and overrides. `dropped` counts what formats left out, by input and reason. Raises SourceError,
+    naming the file and what to do, when the manifest or a file it names is missing or broken.
     """
 
     def __init__(
@@ -61,6 +62,7 @@ class Recording:
         self._manifest = _manifest(manifest_file)
         self._identity = replace(identity or Identity(), scope=self._manifest.scope)
         self._make = formats
+        self.dropped: dict[str, Counter[str]] = {}
         self._inputs = {one.name: one for one in self._manifest.inputs}
         self._formats = {one.name: self._format(manifest_file, one) for one in self._manifest.inputs}
         for one in self._manifest.inputs:
@@ -91,7 +93,8 @@ class Recording:
         """Return a reader that stands at line `offset`."""
         if partition not in self._inputs:
             raise SourceError(f"{self._folder}: has no input '{partition}'; it has {', '.join(self._inputs)}")
-        return MessageReader(self._file(self._inputs[partition]), self._formats[partition], partition, offset)
+        dropped = self.dropped[partition] = Counter()
+        return MessageReader(self._file(self._inputs[partition]), self._formats[partition], partition, offset, dropped)
 
     def _file(self, one: _Input) -> Path:
         return self._folder / one.file
@@ -124,10 +127,19 @@ class MessageReader:
     A damaged gzip file gives every whole line before the damage, then one dead letter that says so.
     """
 
-    def __init__(self, file: Path, format: Format, input: str, offset: int = 0, batch_lines: int = BATCH_LINES) -> None:
+    def __init__(
+        self,
+        file: Path,
+        format: Format,
+        input: str,
+        offset: int = 0,
+        dropped: Counter[str] | None = None,
+        batch_lines: int = BATCH_LINES,
+    ) -> None:
         self._file = file
         self._format = format
         self._input = input
+        self._dropped = Counter[str]() if dropped is None else dropped
         self._batch_lines = batch_lines
         self._lines = Lines(file)
         self._position = offset
@@ -145,7 +157,9 @@ class MessageReader:
         bodies = self._lines.take(self._batch_lines)
         offsets = range(self._position, self._position + len(bodies))
         self._position += len(bodies)
-        frame, letters = self._format.decode(bodies, offsets, self._input)
+        decoded = self._format.decode(bodies, offsets, self._input)
+        frame, letters = decoded.rows, list(decoded.letters)
+        self._dropped.update(decoded.dropped)
         if len(bodies) < self._batch_lines:
             self._ended = True
             letters += self._cut()

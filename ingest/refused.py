@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 
 from engine.types import DeadLetter
-from ingest.scrub import scrub_series
+from ingest.scrub import Scrubber
 
 MAX_BODY_BYTES: Final = 2_048
 """How much of a body a dead letter keeps."""
@@ -23,16 +23,17 @@ UNREADABLE: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
 
 class Refused:
-    """Collects refusals by position in the batch. A message is refused whole: rows or a dead letter, never both."""
+    """Collects refusals by position in the batch: of whole messages, or of rows of messages that hold many."""
 
-    __slots__ = ("_bodies", "_counts", "_input", "_offsets", "_reasons")
+    __slots__ = ("_bodies", "_input", "_offsets", "_reasons", "_rows", "_scrubber")
 
-    def __init__(self, bodies: Sequence[bytes], offsets: Sequence[int], input: str, counts: Counter[str]) -> None:
+    def __init__(self, bodies: Sequence[bytes], offsets: Sequence[int], input: str, scrubber: Scrubber) -> None:
         self._bodies = bodies
         self._offsets = offsets
         self._input = input
-        self._counts = counts
+        self._scrubber = scrubber
         self._reasons: dict[int, str] = {}
+        self._rows: dict[tuple[int, str], int] = {}
 
     def add(self, position: int, reason: str) -> None:
         """Refuse the message at `position` of the batch; the first reason stays."""
@@ -58,19 +59,46 @@ class Refused:
             self.add(position, reason)
         return frame.filter(~pl.col("at").is_in(positions.implode()))
 
+    def rows(self, frame: pl.DataFrame, bad: pl.Expr, reason: str) -> pl.DataFrame:
+        """Return the rows of `frame` that are not `bad` (null counts as bad); refuse just the others.
+
+        For messages that hold many rows: one letter a message and reason says how many there were.
+        """
+        mask = frame.select(bad.fill_null(True)).to_series()
+        if not mask.any():
+            return frame
+        for position, count in frame.filter(mask).group_by("at").len().sort("at").iter_rows():
+            self.add_rows(position, reason, count)
+        return frame.filter(~mask)
+
+    def add_rows(self, position: int, reason: str, count: int = 1) -> None:
+        """Refuse `count` rows of the message at `position`."""
+        self._rows[position, reason] = self._rows.get((position, reason), 0) + count
+
     def offsets_of(self, positions: pl.Series) -> pl.Series:
         """Return the offsets of messages by their positions."""
         return pl.Series("offset", np.asarray(self._offsets, dtype=np.int64)[positions.to_numpy()])
 
     def letters(self) -> list[DeadLetter]:
         """Return the dead letters, in the order of the messages, with scrubbed bodies of at most 2 KiB."""
-        positions = sorted(self._reasons)
-        texts = pl.Series([clipped(self._bodies[position]) for position in positions], dtype=pl.String)
-        scrubbed = scrub_series(texts, self._counts).to_list()
+        whole = [(position, reason, 0, 1) for position, reason in self._reasons.items()]
+        found = sorted(whole + self._parts())
+        texts = pl.Series([clipped(self._bodies[position]) for position, *_ in found], dtype=pl.String)
+        bodies = self._scrubber.series(texts).to_list()
         return [
-            DeadLetter(self._input, int(self._offsets[position]), self._reasons[position], shortened(body))
-            for position, body in zip(positions, scrubbed, strict=True)
+            DeadLetter(self._input, int(self._offsets[position]), reason, shortened(body), part, rows)
+            for (position, reason, part, rows), body in zip(found, bodies, strict=True)
         ]
+
+    def _parts(self) -> list[tuple[int, str, int, int]]:
+        """Return position, reason, part and rows of what was refused in part, numbered within each message."""
+        parts: list[tuple[int, str, int, int]] = []
+        numbered: Counter[int] = Counter()
+        for (position, reason), rows in sorted(self._rows.items()):
+            if position not in self._reasons:
+                parts.append((position, reason, numbered[position], rows))
+                numbered[position] += 1
+        return parts
 
     def _one_by_one(self, decode: Callable[[bytes], T]) -> tuple[list[T], list[int]]:
         values: list[T] = []

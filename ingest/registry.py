@@ -6,59 +6,43 @@ Each name stands for a function that builds the part, so that what nobody asks f
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from importlib import import_module
 from pathlib import Path
 from typing import Final, TypeVar
 
 from engine.errors import ConfigError, SourceError
 from engine.ports import Format, Source
 from ingest.identity import Identity
+from ingest.scrub import Scrubber
+from ingest.split import Split
 
 Builder = TypeVar("Builder")
+BuildFormat = Callable[[Identity, Scrubber], Format]
 
 
-def _fluentbit(identity: Identity) -> Format:
-    from ingest.formats.fluentbit import Fluentbit
-
-    return Fluentbit(identity)
-
-
-def _prometheus_adapter(identity: Identity) -> Format:
-    from ingest.formats.prometheus_adapter import PrometheusAdapter
-
-    return PrometheusAdapter(identity)
+def _json(module: str, name: str) -> BuildFormat:
+    """Return the builder of a format of JSON records, of which a message may hold several."""
+    build = _own(module, name)
+    return lambda identity, scrubber: Split(build(identity, scrubber))
 
 
-def _kubernetes_event_exporter(identity: Identity) -> Format:
-    from ingest.formats.kubernetes_event_exporter import KubernetesEventExporter
+def _own(module: str, name: str) -> BuildFormat:
+    """Return the builder of a format that finds its rows in a message itself."""
 
-    return KubernetesEventExporter(identity)
+    def build(identity: Identity, scrubber: Scrubber) -> Format:
+        made: Format = getattr(import_module(f"ingest.formats.{module}"), name)(identity, scrubber)
+        return made
 
-
-def _aws_cost_explorer(identity: Identity) -> Format:
-    from ingest.formats.aws_cost_explorer import AwsCostExplorer
-
-    return AwsCostExplorer(identity)
+    return build
 
 
-def _spans(identity: Identity) -> Format:
-    from ingest.formats.spans import Spans
-
-    return Spans(identity)
-
-
-def _kubernetes_objects(identity: Identity) -> Format:
-    from ingest.formats.kubernetes_objects import KubernetesObjects
-
-    return KubernetesObjects(identity)
-
-
-FORMATS: Final[Mapping[str, Callable[[Identity], Format]]] = {
-    "fluentbit": _fluentbit,
-    "prometheus-adapter": _prometheus_adapter,
-    "kubernetes-event-exporter": _kubernetes_event_exporter,
-    "aws-cost-explorer": _aws_cost_explorer,
-    "spans": _spans,
-    "kubernetes-objects": _kubernetes_objects,
+FORMATS: Final[Mapping[str, BuildFormat]] = {
+    "fluentbit": _json("fluentbit", "Fluentbit"),
+    "prometheus-adapter": _json("prometheus_adapter", "PrometheusAdapter"),
+    "kubernetes-event-exporter": _json("kubernetes_event_exporter", "KubernetesEventExporter"),
+    "kubernetes-objects": _json("kubernetes_objects", "KubernetesObjects"),
+    "spans": _json("spans", "Spans"),
+    "aws-cost-explorer": _json("aws_cost_explorer", "AwsCostExplorer"),
 }
 
 
@@ -91,9 +75,9 @@ SOURCES: Final[Mapping[str, Callable[[Path, str | None, Identity | None], Source
 }
 
 
-def format_of(name: str, identity: Identity) -> Format:
+def format_of(name: str, identity: Identity, scrubber: Scrubber | None = None) -> Format:
     """Return the wire format of that name; raise ConfigError, which lists the known ones, if there is none."""
-    return _known("wire format", name, FORMATS)(identity)
+    return _known("wire format", name, FORMATS)(identity, scrubber or Scrubber())
 
 
 def source(name: str, path: Path, day: str | None = None, identity: Identity | None = None) -> Source:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Final
 
 import polars as pl
@@ -82,6 +83,29 @@ _PREFILTER: Final = (
     rf"|{_CARD}"
 )
 _PREFILTER_PY: Final = re.compile(_PREFILTER)
+
+
+@dataclass(frozen=True, slots=True)
+class Scrubber:
+    """Takes secrets out and counts them by kind in `counts`; one an input format."""
+
+    counts: Counter[str] = field(default_factory=Counter, compare=False)
+
+    def series(self, texts: pl.Series) -> pl.Series:
+        """Return `texts` without secrets: same length, order and name; null stays null."""
+        return scrub_series(texts, self.counts)
+
+    def names(self, names: pl.Series) -> pl.Series:
+        """Return names, few and often repeated, without secrets: each is looked at (and counted) once."""
+        return scrub_names(names, self.counts)
+
+    def text(self, text: str) -> str:
+        """Return one text without secrets."""
+        return scrub(text, self.counts)
+
+    def credentials(self, text: str) -> str:
+        """Return one text of a manifest without credentials; addresses and numbers stay."""
+        return scrub_credentials(text, self.counts)
 
 
 def scrub_series(texts: pl.Series, counts: Counter[str] | None = None) -> pl.Series:

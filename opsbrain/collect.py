@@ -25,7 +25,7 @@ class Collected:
         self.anomaly_frames: dict[str, pl.DataFrame] = {}
         self.incidents: dict[tuple[str, int], Incident] = {}
         self.fixes: dict[tuple[str, int], Fix] = {}
-        self.dead_letters: dict[tuple[str, int], DeadLetter] = {}
+        self.dead_letters: dict[str, DeadLetter] = {}
         self.late: dict[str, int] = {}
         self.history: dict[str, pl.DataFrame] = {}
 
@@ -37,7 +37,7 @@ class Collected:
         elif isinstance(payload, Fix):
             self.fixes[payload.id, payload.revision] = payload
         elif isinstance(payload, DeadLetter):
-            self.dead_letters[payload.input, payload.offset] = payload
+            self.dead_letters[payload.key] = payload
         elif isinstance(payload, pl.DataFrame):
             self._frame(message, payload)
 

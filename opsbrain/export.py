@@ -100,7 +100,7 @@ def write_export(
     texts = {
         "incidents.jsonl": _lines(incidents, lambda one: (one.id, one.revision)),
         "fixes.jsonl": _lines(fixes, lambda one: (one.id, one.revision)),
-        "deadletters.jsonl": _lines(deadletters, lambda one: (one.input, one.offset)),
+        "deadletters.jsonl": _lines(deadletters, lambda one: (one.input, one.offset, one.part)),
         "summary.json": _summary(frame.height, incidents, fixes, deadletters, summary),
     }
     try:
@@ -154,7 +154,7 @@ def _summary(
         "incidents_by_phase": Counter(one.phase.value for one in last_incidents),
         "fixes": len(last_fixes),
         "fixes_by_outcome": Counter(one.outcome.value for one in last_fixes),
-        "deadletters": len({(one.input, one.offset, one.reason, one.body) for one in deadletters}),
+        "deadletters": sum({(one.key, one.reason, one.body): one.rows for one in deadletters}.values()),
     }
     versions = {
         "opsbrain": __version__,

@@ -40,7 +40,9 @@ def conclusions(config: KafkaConfig, resolution_ms: int) -> Conclusions:
         incidents=tuple(collected.incidents.values()),
         fixes=tuple(collected.fixes.values()),
         dead_letters=tuple(collected.dead_letters.values()),
-        accounts=Accounts(rows, sum(collected.late.values()), dead_lettered=len(collected.dead_letters)),
+        accounts=Accounts(
+            rows, sum(collected.late.values()), dead_lettered=sum(one.rows for one in collected.dead_letters.values())
+        ),
         history=None,
         resolution_ms=resolution_ms,
         elapsed_s=0.0,

@@ -16,20 +16,20 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 from engine.errors import Retryable, SourceError, StateMismatch
 from engine.flow import EngineConfig
 from engine.ports import Format, StateStore
+from engine.repeats import identified_by_request, request_hash
 from engine.runners.embedded import Output, Pipeline
 from engine.schemas import empty
 from engine.skew import not_from_the_future
 from engine.types import DeadLetter, Records, State
-from ingest.formats.aws_cost_explorer import AwsCostExplorer
 from opsbrain.collect import Collected
 from opsbrain.journal import Journal
-from opsbrain.journal_reader import Damaged, Entry, IdleMark, JournalReader, Messages
+from opsbrain.journal_reader import Damaged, Entry, IdleMark, JournalReader
 from opsbrain.live_view import Received
 
 BATCH_MESSAGES: Final = 5_000  # a few MB: one step stays well under a second, so that a stop is heard soon
@@ -170,12 +170,13 @@ class Live:
             self._pipeline.feed(Records(kind, empty(kind), name, entry.until), [letter])
             return
         running.heard_ms = max(running.heard_ms, entry.received_ms[-1])
-        for part in _decodable(running.input.format, entry):
-            format = _stamped(running.input.format, part.received_ms[0])
-            frame, letters = format.decode(part.bodies, part.offsets, name)
-            ahead_ms = self._config.engine.window.future_ms
-            frame, early = not_from_the_future(frame, part.offsets, part.received_ms, name, ahead_ms)
-            self._pipeline.feed(Records(kind, frame, name, part.offsets[-1] + 1), [*letters, *early])
+        decoded = running.input.format.decode(entry.bodies, entry.offsets, name, entry.received_ms)
+        requests = [request_hash(body) for body in entry.bodies]
+        frame = identified_by_request(decoded.rows, entry.offsets, requests)
+        ahead_ms = self._config.engine.window.future_ms
+        frame, early = not_from_the_future(frame, entry.offsets, entry.received_ms, name, ahead_ms)
+        records = Records(kind, frame, name, entry.offsets[-1] + 1)
+        self._pipeline.feed(records, [*decoded.letters, *early], decoded.dropped)
 
     def _furthest_behind(self) -> _Running | None:
         """Return the input to read next: memory is bounded by what the inputs are apart in event time."""
@@ -248,18 +249,3 @@ def _opened(one: Input, position: int | None, started_ms: int) -> _Running:
         position = one.journal.first_offset
     one.journal.start_at_least(position)
     return _Running(one, JournalReader(one.journal, position), started_ms)
-
-
-def _decodable(format: Format, messages: Messages) -> list[Messages]:
-    """Return the messages in parts that can be decoded at once: costs one by one, since each has its own stamp."""
-    if not isinstance(format, AwsCostExplorer):
-        return [messages]
-    return [
-        Messages([offset], [received], [body])
-        for offset, received, body in zip(messages.offsets, messages.received_ms, messages.bodies, strict=True)
-    ]
-
-
-def _stamped(format: Format, received_ms: int) -> Format:
-    """Return the format for what came in then: a cost that bears no stamp became known when it came."""
-    return replace(format, known_at=received_ms) if isinstance(format, AwsCostExplorer) else format

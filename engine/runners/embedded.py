@@ -72,11 +72,15 @@ class Pipeline:
         declared = Inputs({name: step.resolution_ms for name, step in self.windows.items()}, tuple(sorted(scopes)))
         self._send([Message(stream, "inputs", declared) for stream in INPUTS_GO_TO])
 
-    def feed(self, records: Records | None, dead: Sequence[DeadLetter] = ()) -> None:
-        """Take one batch and run everything that follows from it."""
+    def feed(
+        self, records: Records | None, dead: Sequence[DeadLetter] = (), dropped: Mapping[str, int] | None = None
+    ) -> None:
+        """Take one batch and run everything that follows from it; `dropped` are rows of it left out, by reason."""
         for letter in dead:
-            self.dead_letters[letter.input] += 1
-            self._output(Message(DEADLETTERS, f"{letter.input}/{letter.offset}", letter))
+            self.dead_letters[letter.input] += letter.rows
+            self._output(Message(DEADLETTERS, letter.key, letter))
+        if records is not None and dropped:
+            self.windows[records.input].dropped.update(dropped)
         if records is not None:
             self._send(self.windows[records.input].on_records(records))
 
@@ -180,6 +184,8 @@ def _accounts(pipeline: Pipeline, source: Source) -> Accounts:
     for step in pipeline.windows.values():
         accounts.accepted += step.counts["accepted"]
         accounts.late += step.counts["late"]
+        accounts.duplicate += step.counts["duplicate"]
+        accounts.dropped.update(step.dropped)
     for reasons in getattr(source, "dropped", {}).values():
         accounts.dropped.update(reasons)
     return accounts

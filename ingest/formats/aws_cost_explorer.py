@@ -1,13 +1,13 @@
 """AWS Cost Explorer: one `GetCostAndUsage` answer a message, as JSON; a row a period and group.
 
 The answer does not say when it was given, and a cost row's time is when the amount became known. Whoever asks stamps
-it: `{"known_at": RFC 3339 or seconds, "response": {...}}`, or a field `known_at` beside `ResultsByTime`. Without a
-stamp the period's end stands in. Estimated amounts are revised later: the same period again, with another amount.
+it: `{"known_at": RFC 3339 or seconds, "response": {...}}`, or a field `known_at` beside `ResultsByTime`. Else it is
+when the message came in, and where nobody knows that, the period's end. Estimated amounts are revised later: the same
+period again, with another amount.
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
@@ -15,10 +15,11 @@ from typing import Final
 import msgspec
 import polars as pl
 
-from engine.schemas import SCHEMAS, Kind
-from engine.types import DeadLetter
+from engine.ports import Decoded
+from engine.schemas import Kind, conform
 from ingest.identity import Identity
 from ingest.refused import Refused
+from ingest.scrub import Scrubber
 from ingest.times import OUTSIDE, Stamp, rfc3339_ms, stamps_ms
 
 METRICS: Final = ("UnblendedCost", "AmortizedCost", "NetUnblendedCost", "NetAmortizedCost", "BlendedCost")
@@ -66,11 +67,10 @@ class _Row:
 
 @dataclass(frozen=True, slots=True)
 class AwsCostExplorer:
-    """Decodes costs; `known_at` stamps answers that bear no stamp themselves (RFC 3339 or seconds)."""
+    """Decodes costs. An answer that bears no stamp became known when it came in."""
 
     identity: Identity
-    known_at: Stamp = None
-    scrubbed: Counter[str] = field(default_factory=Counter, compare=False)
+    scrubber: Scrubber = field(default_factory=Scrubber, compare=False)
 
     @property
     def name(self) -> str:
@@ -83,14 +83,15 @@ class AwsCostExplorer:
         return "costs"
 
     def decode(
-        self, bodies: Sequence[bytes], offsets: Sequence[int], input: str
-    ) -> tuple[pl.DataFrame, list[DeadLetter]]:
+        self, bodies: Sequence[bytes], offsets: Sequence[int], input: str, received_ms: Sequence[int] = ()
+    ) -> Decoded:
         """Return a row a period and group, and a dead letter for each message that cannot be read whole."""
-        refused = Refused(bodies, offsets, input, self.scrubbed)
+        refused = Refused(bodies, offsets, input, self.scrubber)
         answers, at = refused.decoded(_DECODER.decode)
         rows = []
         for position, answer in zip(at, answers, strict=True):
-            found = list(self._rows(position, answer))
+            came = received_ms[position] / 1000 if received_ms and received_ms[position] else None
+            found = list(_rows(position, answer, came))
             if not found:
                 refused.add(position, "no ResultsByTime with amounts")
             rows += found
@@ -100,18 +101,7 @@ class AwsCostExplorer:
         bounds = pl.col("period_start_ms") >= pl.col("period_end_ms")
         frame = refused.where(frame, bounds | pl.col("ts_ms").is_null(), OUTSIDE)
         frame = frame.with_columns(refused.offsets_of(frame["at"]))
-        return frame.select(SCHEMAS["costs"].names()), refused.letters()
-
-    def _rows(self, at: int, answer: _Answer) -> Iterator[_Row]:
-        inner = answer.response or answer
-        known_at = next((at for at in (answer.known_at, inner.known_at, self.known_at) if at is not None), None)
-        for result in inner.ResultsByTime or ():
-            period = result.TimePeriod
-            groups = result.Groups or ([_Group(["total"], result.Total)] if result.Total else [])
-            for group in groups:
-                account = "+".join(group.Keys)
-                amount = _amount(group.Metrics)
-                yield _Row(at, account, period.Start, period.End, known_at, amount, result.Estimated)
+        return Decoded(conform("costs", frame), refused.letters())
 
     def _frame(self, rows: Sequence[_Row]) -> pl.DataFrame:
         end_ms = _day_ms([row.end for row in rows])
@@ -131,6 +121,18 @@ class AwsCostExplorer:
                 "estimated": pl.Series([row.estimated for row in rows], dtype=pl.Boolean),
             }
         )
+
+
+def _rows(at: int, answer: _Answer, came: Stamp) -> Iterator[_Row]:
+    inner = answer.response or answer
+    known_at = next((at for at in (answer.known_at, inner.known_at, came) if at is not None), None)
+    for result in inner.ResultsByTime or ():
+        period = result.TimePeriod
+        groups = result.Groups or ([_Group(["total"], result.Total)] if result.Total else [])
+        for group in groups:
+            account = "+".join(group.Keys)
+            amount = _amount(group.Metrics)
+            yield _Row(at, account, period.Start, period.End, known_at, amount, result.Estimated)
 
 
 def _amount(metrics: Mapping[str, _Amount]) -> _Amount | None:

@@ -9,7 +9,6 @@ one, else what the text says.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -17,11 +16,12 @@ from typing import Any, Final
 import msgspec
 import polars as pl
 
-from engine.schemas import SCHEMAS, Kind
-from engine.types import DeadLetter
+from engine.ports import Decoded
+from engine.schemas import Kind, conform
 from ingest.identity import Identity, owners_of
 from ingest.loglines import with_text
 from ingest.refused import UNREADABLE, Refused
+from ingest.scrub import Scrubber
 from ingest.times import OUTSIDE, Stamp, stamps_ms
 
 _MAX_CACHED: Final = 100_000  # distinct senders; about 1 KiB each
@@ -62,10 +62,10 @@ class _Kubernetes(msgspec.Struct):
 
 @dataclass(frozen=True, slots=True)
 class Fluentbit:
-    """Decodes log records; senders are looked at once each. `scrubbed` counts what was taken out of texts, by kind."""
+    """Decodes log records; senders are looked at once each."""
 
     identity: Identity
-    scrubbed: Counter[str] = field(default_factory=Counter, compare=False)
+    scrubber: Scrubber = field(default_factory=Scrubber, compare=False)
     _known: dict[bytes, str] = field(default_factory=dict, compare=False, repr=False)
 
     @property
@@ -79,10 +79,10 @@ class Fluentbit:
         return "logs"
 
     def decode(
-        self, bodies: Sequence[bytes], offsets: Sequence[int], input: str
-    ) -> tuple[pl.DataFrame, list[DeadLetter]]:
+        self, bodies: Sequence[bytes], offsets: Sequence[int], input: str, received_ms: Sequence[int] = ()
+    ) -> Decoded:
         """Return one row a record, and a dead letter for each message that is none."""
-        refused = Refused(bodies, offsets, input, self.scrubbed)
+        refused = Refused(bodies, offsets, input, self.scrubber)
         records, at = refused.decoded(_DECODER.decode)
         frame = pl.DataFrame(
             {
@@ -96,8 +96,8 @@ class Fluentbit:
         frame = refused.where(frame, pl.col("body").is_null(), "no text under log, message or msg")
         frame = refused.where(frame, pl.col("entity") == "", "kubernetes is not an object with names")
         frame = refused.where(frame, pl.col("ts_ms").is_null(), OUTSIDE)
-        frame = with_text(frame.with_columns(refused.offsets_of(frame["at"])), self.scrubbed)
-        return frame.select(SCHEMAS["logs"].names()), refused.letters()
+        frame = with_text(frame.with_columns(refused.offsets_of(frame["at"])), self.scrubber)
+        return Decoded(conform("logs", frame), refused.letters())
 
     def _sender(self, record: _Record) -> str:
         raw = bytes(record.kubernetes)

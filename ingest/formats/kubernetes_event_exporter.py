@@ -6,7 +6,6 @@ total. A row stands for the one occurrence that made the exporter send it, so it
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -14,11 +13,12 @@ from typing import Any, Final
 import msgspec
 import polars as pl
 
-from engine.schemas import SCHEMAS, Kind
-from engine.types import DeadLetter
+from engine.ports import Decoded
+from engine.schemas import Kind, conform
 from ingest.identity import Identity, owners_of
 from ingest.refused import Refused
-from ingest.scrub import scrub_names, scrub_series
+from ingest.repeats import identity_of_columns
+from ingest.scrub import Scrubber
 from ingest.times import OUTSIDE, rfc3339_ms
 
 _MAX_MESSAGE_CHARS: Final = 4_096
@@ -40,6 +40,7 @@ class _Metadata(msgspec.Struct):
 
 class _Series(msgspec.Struct):
     lastObservedTime: str | None = None
+    count: int | None = None
 
 
 class _Event(msgspec.Struct):
@@ -54,16 +55,18 @@ class _Event(msgspec.Struct):
     deprecatedLastTimestamp: str | None = None
     deprecatedFirstTimestamp: str | None = None
     series: _Series | None = None
+    count: int | None = None
+    deprecatedCount: int | None = None
     involvedObject: _Involved | None = None
     regarding: _Involved | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class KubernetesEventExporter:
-    """Decodes Kubernetes events. `scrubbed` counts what was taken out of messages, by kind."""
+    """Decodes Kubernetes events."""
 
     identity: Identity
-    scrubbed: Counter[str] = field(default_factory=Counter, compare=False)
+    scrubber: Scrubber = field(default_factory=Scrubber, compare=False)
 
     @property
     def name(self) -> str:
@@ -76,10 +79,10 @@ class KubernetesEventExporter:
         return "events"
 
     def decode(
-        self, bodies: Sequence[bytes], offsets: Sequence[int], input: str
-    ) -> tuple[pl.DataFrame, list[DeadLetter]]:
+        self, bodies: Sequence[bytes], offsets: Sequence[int], input: str, received_ms: Sequence[int] = ()
+    ) -> Decoded:
         """Return one row an event, and a dead letter for each message that is none."""
-        refused = Refused(bodies, offsets, input, self.scrubbed)
+        refused = Refused(bodies, offsets, input, self.scrubber)
         events, at = refused.decoded(_DECODER.decode)
         message = pl.Series([event.message or event.note or "" for event in events], dtype=pl.String)
         frame = pl.DataFrame(
@@ -87,18 +90,19 @@ class KubernetesEventExporter:
                 "at": pl.Series(at, dtype=pl.Int64),
                 "ts_ms": rfc3339_ms(pl.Series([_time(event) for event in events], dtype=pl.String)),
                 "entity": pl.Series([self._entity(event) for event in events], dtype=pl.String),
-                "reason": scrub_names(pl.Series([event.reason for event in events], dtype=pl.String), self.scrubbed),
+                "reason": self.scrubber.names(pl.Series([event.reason for event in events], dtype=pl.String)),
                 "type": pl.Series([event.type or "Normal" for event in events], dtype=pl.String),
-                "message": scrub_series(message.str.head(_MAX_MESSAGE_CHARS), self.scrubbed),
+                "message": self.scrubber.series(message.str.head(_MAX_MESSAGE_CHARS)),
                 "count": pl.Series([1] * len(events), dtype=pl.Int64),
                 "uid": pl.Series([event.metadata.uid or "" for event in events], dtype=pl.String),
+                "times": pl.Series([str(_times(event)) for event in events], dtype=pl.String),
             }
         )
         frame = refused.where(frame, pl.col("entity").is_null(), "no involvedObject with kind and name")
         frame = refused.where(frame, pl.col("reason") == "", "no reason")
         frame = refused.where(frame, pl.col("ts_ms").is_null(), OUTSIDE)
-        frame = frame.with_columns(refused.offsets_of(frame["at"]))
-        return frame.select(SCHEMAS["events"].names()), refused.letters()
+        frame = frame.with_columns(refused.offsets_of(frame["at"]), identity_of_columns(frame, "uid", "times"))
+        return Decoded(conform("events", frame), refused.letters())
 
     def _entity(self, event: _Event) -> str | None:
         about = event.involvedObject or event.regarding
@@ -108,6 +112,11 @@ class KubernetesEventExporter:
         owners = owners_of(about.ownerReferences)
         namespace = about.namespace or event.metadata.namespace or ""
         return self.identity.of_involved(about.kind, namespace, about.name, labels, owners)
+
+
+def _times(event: _Event) -> int | None:
+    """Return how often it happened so far, as the event says it."""
+    return event.series.count if event.series else event.count or event.deprecatedCount
 
 
 def _time(event: _Event) -> str | None:

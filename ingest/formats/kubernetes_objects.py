@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -13,11 +12,13 @@ from typing import Any, Final
 import msgspec
 import polars as pl
 
-from engine.schemas import SCHEMAS, Kind
-from engine.types import DeadLetter
+from engine.ports import Decoded
+from engine.schemas import Kind, conform
 from ingest.identity import Identity
 from ingest.manifest import canonical
 from ingest.refused import Refused
+from ingest.repeats import identity_of_columns
+from ingest.scrub import Scrubber
 from ingest.times import OUTSIDE, Stamp, stamps_ms
 
 
@@ -29,10 +30,10 @@ class _Observed(msgspec.Struct):
 
 @dataclass(frozen=True, slots=True)
 class KubernetesObjects:
-    """Decodes objects. `scrubbed` counts what was taken out of manifests, by kind."""
+    """Decodes objects."""
 
     identity: Identity
-    scrubbed: Counter[str] = field(default_factory=Counter, compare=False)
+    scrubber: Scrubber = field(default_factory=Scrubber, compare=False)
 
     @property
     def name(self) -> str:
@@ -45,13 +46,13 @@ class KubernetesObjects:
         return "objects"
 
     def decode(
-        self, bodies: Sequence[bytes], offsets: Sequence[int], input: str
-    ) -> tuple[pl.DataFrame, list[DeadLetter]]:
+        self, bodies: Sequence[bytes], offsets: Sequence[int], input: str, received_ms: Sequence[int] = ()
+    ) -> Decoded:
         """Return one row an object, and a dead letter for each message that holds none."""
-        refused = Refused(bodies, offsets, input, self.scrubbed)
+        refused = Refused(bodies, offsets, input, self.scrubber)
         observed, at = refused.decoded(_DECODER.decode)
         rows = [self._row(one.object) for one in observed]
-        columns = ("entity", "api_version", "object_kind", "namespace", "name", "manifest")
+        columns = ("entity", "api_version", "object_kind", "namespace", "name", "manifest", "uid", "version")
         frame = pl.DataFrame(
             {
                 "at": pl.Series(at, dtype=pl.Int64),
@@ -62,8 +63,9 @@ class KubernetesObjects:
         )
         frame = refused.where(frame, pl.col("entity").is_null(), "object has no apiVersion, kind or name")
         frame = refused.where(frame, pl.col("ts_ms").is_null(), OUTSIDE)
-        frame = frame.with_columns(refused.offsets_of(frame["at"]))
-        return frame.select(SCHEMAS["objects"].names()), refused.letters()
+        frame = frame.with_columns(refused.offsets_of(frame["at"]), told=pl.col("deleted").cast(pl.String))
+        frame = frame.with_columns(identity_of_columns(frame, "uid", "version", "told"))
+        return Decoded(conform("objects", frame), refused.letters())
 
     def _row(self, manifest: Mapping[str, Any]) -> dict[str, str]:
         metadata = _object(manifest.get("metadata"))
@@ -77,7 +79,9 @@ class KubernetesObjects:
             "object_kind": kind,
             "namespace": namespace,
             "name": name,
-            "manifest": canonical(dict(manifest), self.scrubbed),
+            "uid": _text(metadata.get("uid")),
+            "version": _text(metadata.get("resourceVersion")),
+            "manifest": canonical(dict(manifest), self.scrubber.counts),
         }
 
 

@@ -8,7 +8,6 @@ number), since an infinity in a mean would hide everything beside it. Times have
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
@@ -16,12 +15,13 @@ from typing import Final
 import msgspec
 import polars as pl
 
+from engine.ids import identity_of
+from engine.ports import Decoded
 from engine.redaction import hashed
-from engine.schemas import SCHEMAS, Kind
-from engine.types import DeadLetter
+from engine.schemas import Kind, conform
 from ingest.identity import IDENTITY_LABELS, POD_LABELS, Identity
 from ingest.refused import UNREADABLE, Refused
-from ingest.scrub import looks_secret, scrub
+from ingest.scrub import Scrubber, looks_secret, scrub
 from ingest.times import OUTSIDE, rfc3339_ms
 
 COUNTER_SUFFIXES: Final = ("_total", "_count", "_sum", "_bucket")
@@ -46,6 +46,7 @@ class _Measured:
     indicator: str
     instance: str
     form: str
+    identity: int = 0
 
 
 _UNREADABLE: Final = _Measured("", "", "", "")
@@ -56,11 +57,11 @@ class PrometheusAdapter:
     """Decodes samples; label sets are looked at once each.
 
     The indicator is the metric's name with the labels that say neither whom it is about nor how it was fetched:
-    `http_requests_total{code="500",method="GET"}`. `scrubbed` counts what was taken out of labels and letters, by kind.
+    `http_requests_total{code="500",method="GET"}`.
     """
 
     identity: Identity
-    scrubbed: Counter[str] = field(default_factory=Counter, compare=False)
+    scrubber: Scrubber = field(default_factory=Scrubber, compare=False)
     _known: dict[bytes, _Measured] = field(default_factory=dict, compare=False, repr=False)
 
     @property
@@ -74,10 +75,10 @@ class PrometheusAdapter:
         return "metrics"
 
     def decode(
-        self, bodies: Sequence[bytes], offsets: Sequence[int], input: str
-    ) -> tuple[pl.DataFrame, list[DeadLetter]]:
+        self, bodies: Sequence[bytes], offsets: Sequence[int], input: str, received_ms: Sequence[int] = ()
+    ) -> Decoded:
         """Return one row a sample, and a dead letter for each message that is none."""
-        refused = Refused(bodies, offsets, input, self.scrubbed)
+        refused = Refused(bodies, offsets, input, self.scrubber)
         samples, at = refused.decoded(_DECODER.decode)
         frame = pl.DataFrame({"at": pl.Series(at, dtype=pl.Int64), **self._measured(samples)}).with_columns(
             ts_ms=rfc3339_ms(pl.Series([sample.timestamp for sample in samples], dtype=pl.String)),
@@ -88,7 +89,7 @@ class PrometheusAdapter:
         frame = refused.where(frame, pl.col("value").is_null(), "value is not a number")
         usable = pl.when(pl.col("value").is_infinite()).then(float("nan")).otherwise(pl.col("value"))
         frame = frame.with_columns(refused.offsets_of(frame["at"]), value=usable)
-        return frame.select(SCHEMAS["metrics"].names()), refused.letters()
+        return Decoded(conform("metrics", frame), refused.letters())
 
     def _measured(self, samples: Sequence[_Sample]) -> Mapping[str, pl.Series]:
         known = self._known
@@ -106,6 +107,7 @@ class PrometheusAdapter:
             "indicator": pl.Series([one.indicator for one in found], dtype=pl.String),
             "instance": pl.Series([one.instance for one in found], dtype=pl.String),
             "form": pl.Series([one.form for one in found], dtype=pl.String),
+            "identity": pl.Series([one.identity for one in found], dtype=pl.UInt64),
         }
 
     def _look_at(self, raw: bytes) -> _Measured:
@@ -128,14 +130,15 @@ class PrometheusAdapter:
         labels = {key: self._without_secret(key, value) for key, value in raw.items()}
         name = labels["__name__"]
         form = "counter" if name.endswith(COUNTER_SUFFIXES) else "gauge"
-        return _Measured(self.identity.of_labels(labels), indicator_of(name, labels), instance_of(labels), form)
+        series = identity_of(*(part for pair in sorted(raw.items()) for part in pair))
+        return _Measured(self.identity.of_labels(labels), indicator_of(name, labels), instance_of(labels), form, series)
 
     def _without_secret(self, key: str, value: str) -> str:
         """Return a label's value, a hash where it holds a secret: what was two series must stay two."""
         secret = key not in _NAMES_OF_SECRETS and looks_secret(key)
         if not secret and scrub(value) == value:
             return value
-        self.scrubbed["label"] += 1
+        self.scrubber.counts["label"] += 1
         return hashed(value)
 
 

@@ -10,7 +10,6 @@ side of a call, so that what a service does and what it waits for are not one se
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -18,11 +17,12 @@ from typing import Any, Final
 import msgspec
 import polars as pl
 
-from engine.schemas import SCHEMAS, Kind
-from engine.types import DeadLetter
+from engine.ports import Decoded
+from engine.schemas import Kind, conform
 from ingest.identity import Identity
 from ingest.refused import UNREADABLE, Refused
-from ingest.scrub import scrub_names
+from ingest.repeats import identity_of_columns
+from ingest.scrub import Scrubber
 from ingest.times import OUTSIDE, sane
 
 _MAX_CACHED: Final = 100_000  # distinct resources; about 500 bytes each
@@ -49,10 +49,10 @@ class _Span(msgspec.Struct, gc=False):
 
 @dataclass(frozen=True, slots=True)
 class Spans:
-    """Decodes spans; resources are looked at once each. `scrubbed` counts what was taken out of names and letters."""
+    """Decodes spans; resources are looked at once each."""
 
     identity: Identity
-    scrubbed: Counter[str] = field(default_factory=Counter, compare=False)
+    scrubber: Scrubber = field(default_factory=Scrubber, compare=False)
     _known: dict[bytes, str] = field(default_factory=dict, compare=False, repr=False)
 
     @property
@@ -66,10 +66,10 @@ class Spans:
         return "spans"
 
     def decode(
-        self, bodies: Sequence[bytes], offsets: Sequence[int], input: str
-    ) -> tuple[pl.DataFrame, list[DeadLetter]]:
+        self, bodies: Sequence[bytes], offsets: Sequence[int], input: str, received_ms: Sequence[int] = ()
+    ) -> Decoded:
         """Return one row a span, and a dead letter for each message that is none."""
-        refused = Refused(bodies, offsets, input, self.scrubbed)
+        refused = Refused(bodies, offsets, input, self.scrubber)
         spans, at = refused.decoded(_DECODER.decode)
         frame = pl.DataFrame(
             {
@@ -78,9 +78,7 @@ class Spans:
                 "trace_id": pl.Series([span.trace_id for span in spans], dtype=pl.String),
                 "span_id": pl.Series([span.span_id for span in spans], dtype=pl.String),
                 "parent_span_id": pl.Series([_parent(span) for span in spans], dtype=pl.String),
-                "operation": scrub_names(
-                    pl.Series([_operation(span) for span in spans], dtype=pl.String), self.scrubbed
-                ),
+                "operation": self.scrubber.names(pl.Series([_operation(span) for span in spans], dtype=pl.String)),
                 "start_ns": _nanos([span.start_time_unix_nano for span in spans]),
                 "end_ns": _nanos([span.end_time_unix_nano for span in spans]),
                 "error": pl.Series([_failed(span) for span in spans], dtype=pl.Boolean),
@@ -93,8 +91,8 @@ class Spans:
         frame = refused.where(frame, (pl.col("trace_id") == "") | (pl.col("span_id") == ""), "an id is empty")
         frame = refused.where(frame, pl.col("ts_ms").is_null(), OUTSIDE)
         frame = refused.where(frame, ~(pl.col("start_ns") >= 0) | (pl.col("duration_ms") < 0), "ends before it begins")
-        frame = frame.with_columns(refused.offsets_of(frame["at"]))
-        return frame.select(SCHEMAS["spans"].names()), refused.letters()
+        frame = frame.with_columns(refused.offsets_of(frame["at"]), identity_of_columns(frame, "trace_id", "span_id"))
+        return Decoded(conform("spans", frame), refused.letters())
 
     def _entity(self, span: _Span) -> str:
         raw = bytes(span.resource)

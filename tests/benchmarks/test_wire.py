@@ -28,7 +28,8 @@ MICROSECONDS = st.integers(0, 10_000_000_000)
 
 def came_back(kind: Kind, rows: pl.DataFrame) -> pl.DataFrame:
     bodies = encode(kind, rows)
-    frame, dead = format_of(FORMAT_OF[kind], IDENTITY).decode(bodies, range(len(bodies)), kind)
+    decoded = format_of(FORMAT_OF[kind], IDENTITY).decode(bodies, range(len(bodies)), kind)
+    frame, dead = decoded.rows, list(decoded.letters)
     assert not dead
     return frame
 

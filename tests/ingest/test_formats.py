@@ -102,7 +102,8 @@ def bodies_of(name: str) -> list[bytes]:
 
 def decode(name: str, *messages: dict[str, Any] | bytes) -> tuple[list[dict[str, Any]], list[DeadLetter]]:
     bodies = [one if isinstance(one, bytes) else json.dumps(one).encode() for one in messages]
-    frame, letters = format_of(name, DEMO).decode(bodies, range(len(bodies)), "in")
+    decoded = format_of(name, DEMO).decode(bodies, range(len(bodies)), "in")
+    frame, letters = decoded.rows, list(decoded.letters)
     return frame.to_dicts(), letters
 
 
@@ -139,7 +140,8 @@ def test_nothing_makes_decode_raise(name: str, data: st.DataObject) -> None:
     changed = replaced(message, path, data.draw(json_values))
     bodies = [data.draw(st.binary()), json.dumps(changed).encode()]
     wire = format_of(name, DEMO)
-    frame, letters = wire.decode(bodies, [4, 9], "in")
+    decoded = wire.decode(bodies, [4, 9], "in")
+    frame, letters = decoded.rows, list(decoded.letters)
     assert set(frame["offset"]) | {letter.offset for letter in letters} == {4, 9}
     assert not set(frame["offset"]) & {letter.offset for letter in letters}
     assert frame.schema == checks.SCHEMAS[wire.kind]

@@ -33,6 +33,9 @@ LARGEST_MESSAGE_BYTES: Final = 20_000_000
 MARK_HEADER: Final = "opsbrain-mark"
 """A header of telemetry messages that says more than their bodies do."""
 
+REQUEST_HEADER: Final = "opsbrain-request"
+"""A header of telemetry messages that are one whole HTTP request: if it was sent again, its rows are repeats."""
+
 END: Final = b"end"
 """Its partition has ended (recorded data). The body means nothing."""
 

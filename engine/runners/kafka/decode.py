@@ -25,7 +25,8 @@ import msgspec
 from engine.errors import SourceError
 from engine.flow import INPUTS_GO_TO
 from engine.messages import DEADLETTERS, Message
-from engine.runners.kafka.config import END, MARK_HEADER, RECORDED, KafkaConfig, Telemetry
+from engine.repeats import identified_by_request, request_hash
+from engine.runners.kafka.config import END, MARK_HEADER, RECORDED, REQUEST_HEADER, KafkaConfig, Telemetry
 from engine.runners.kafka.reader import patiently
 from engine.runners.kafka.sender import Sender
 from engine.runners.kafka.topics import input_name
@@ -97,23 +98,27 @@ class Decoder:
         bodies: Sequence[bytes],
         ended: bool,
         received_ms: Sequence[int] | None = None,
+        requests: Sequence[int] = (),
     ) -> list[Message]:
         """Take messages of one partition in their order; `ended` says that the last one is followed by its end.
 
-        `received_ms` are the messages' own timestamps, where they have one, else 0.
+        `received_ms` are the messages' own timestamps, where they have one, else 0; `requests` the hashes of those that
+        are whole requests, else 0.
         """
         received = received_ms if received_ms is not None else [0] * len(offsets)
+        requests = requests or [0] * len(offsets)
         messages: list[Message] = []
         if input.pending_idle_ms:
             known = sum(1 for offset in offsets if offset < input.dead_before)
             if known:
-                messages += self._rows(input, offsets[:known], bodies[:known], received[:known])
+                messages += self._rows(input, offsets[:known], bodies[:known], received[:known], requests[:known])
             offsets, bodies, received = offsets[known:], bodies[known:], received[known:]
+            requests = requests[known:]
             if offsets or ended or input.step.position >= input.dead_before:
                 messages += input.step.on_idle(input.pending_idle_ms)
                 input.pending_idle_ms = 0
         if offsets:
-            messages += self._rows(input, offsets, bodies, received)
+            messages += self._rows(input, offsets, bodies, received, requests)
         if ended:
             messages += input.step.on_end()
         return messages
@@ -124,12 +129,19 @@ class Decoder:
         return input.step.on_records(Records(kind, empty(kind), input.name, offset + 1))
 
     def _rows(
-        self, input: Input, offsets: Sequence[int], bodies: Sequence[bytes], received_ms: Sequence[int]
+        self,
+        input: Input,
+        offsets: Sequence[int],
+        bodies: Sequence[bytes],
+        received_ms: Sequence[int],
+        requests: Sequence[int],
     ) -> list[Message]:
-        frame, dead = input.telemetry.format.decode(bodies, offsets, input.name)
+        decoded = input.telemetry.format.decode(bodies, offsets, input.name, received_ms)
+        frame = identified_by_request(decoded.rows, offsets, requests)
         frame, early = not_from_the_future(frame, offsets, received_ms, input.name, self._window.future_ms)
-        letters = [one for one in (*dead, *early) if one.offset >= input.dead_before]
-        input.counts["dead_lettered"] += len(letters)
+        letters = [one for one in (*decoded.letters, *early) if one.offset >= input.dead_before]
+        input.counts["dead_lettered"] += sum(one.rows for one in letters)
+        input.step.dropped.update(decoded.dropped)
         records = Records(input.telemetry.format.kind, frame, input.name, offsets[-1] + 1)
         return [_dead(one) for one in letters] + input.step.on_records(records)
 
@@ -211,6 +223,7 @@ class DecodeLoop:
         offsets: list[int] = []
         bodies: list[bytes] = []
         received: list[int] = []
+        requests: list[int] = []
         out: list[Message] = []
         for message in messages:
             error = message.error()
@@ -219,16 +232,17 @@ class DecodeLoop:
                     input.at_end_since_s = time.monotonic()
                 elif not error.retriable():
                     raise SourceError(f"kafka: {input.name}: {error.str()}")
-            elif (mark := _mark(message)) == END:
-                out += self._decoder.take(input, offsets, bodies, True, received)
+            elif (mark := _header(message, MARK_HEADER)) == END:
+                out += self._decoder.take(input, offsets, bodies, True, received, requests)
                 out += self._decoder.pass_over(input, message.offset())
-                offsets, bodies, received = [], [], []
+                offsets, bodies, received, requests = [], [], [], []
             else:
                 offsets.append(message.offset())
                 received.append(0 if mark == RECORDED else _timestamp_ms(message))
-                bodies.append(message.value() or b"")
+                bodies.append(body := message.value() or b"")
+                requests.append(request_hash(body) if _header(message, REQUEST_HEADER) is not None else 0)
                 input.at_end_since_s = None
-        return out + self._decoder.take(input, offsets, bodies, False, received)
+        return out + self._decoder.take(input, offsets, bodies, False, received, requests)
 
     def _idle(self) -> None:
         """Write idle marks for inputs that have stood at their end for `idle_after_s`.
@@ -345,9 +359,9 @@ def _timestamp_ms(message: KafkaMessage) -> int:
     return int(time_ms) if kind else 0  # kind 0: the message has none
 
 
-def _mark(message: KafkaMessage) -> bytes | None:
-    return next((value for name, value in message.headers() or () if name == MARK_HEADER), None)
+def _header(message: KafkaMessage, wanted: str) -> bytes | None:
+    return next((value for name, value in message.headers() or () if name == wanted), None)
 
 
 def _dead(letter: DeadLetter) -> Message:
-    return Message(DEADLETTERS, f"{letter.input}/{letter.offset}", letter)
+    return Message(DEADLETTERS, letter.key, letter)
