@@ -118,7 +118,7 @@ class EventTimeOrder:
     def _split_one(self, held: pl.DataFrame | None, key: int, by: str) -> Iterator[pl.DataFrame]:
         counted = dict(self._fetch(held, key, key + 1, by).group_by(by).len().iter_rows())
         for first, last, _ in _grouped(counted, self._piece_rows):
-            yield self._fetch(held, key, key + 1, where=pl.col(by).is_between(first, last))
+            yield self._fetch(held, key, key + 1, where=pl.col(by).is_between(pl.lit(first), pl.lit(last)))
 
     def _fetch(
         self, held: pl.DataFrame | None, begin: int, end: int, *columns: str, where: pl.Expr | None = None
@@ -132,7 +132,7 @@ class EventTimeOrder:
         try:
             found = pl.scan_parquet(runs).filter(wanted)
             return (found.select(columns) if columns else found).collect()
-        except (pl.exceptions.PolarsError, OSError) as error:
+        except (pl.exceptions.ComputeError, OSError) as error:
             raise SourceError(f"{self._room()}: {error}; give a TMPDIR that nothing else clears") from error
 
     def _write(self) -> None:
@@ -141,7 +141,7 @@ class EventTimeOrder:
         path = self._room() / f"run-{len(self._runs):06d}.parquet"
         try:
             rows.write_parquet(path, compression="lz4", row_group_size=_GROUP_ROWS, statistics=True)
-        except (pl.exceptions.PolarsError, OSError) as error:
+        except (pl.exceptions.ComputeError, OSError) as error:
             raise SourceError(f"{path}: {error}; make room there, or name another folder in TMPDIR") from error
         self._runs.append(_Run(path, int(rows[self._key][0]), int(rows[self._key][-1])))
 

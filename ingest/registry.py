@@ -68,10 +68,24 @@ def _alibaba_genai_2026(path: Path, day: str | None, identity: Identity | None) 
     return GenaiSource(path)
 
 
+def _trace(module: str, name: str) -> Callable[[Path, str | None, Identity | None], Source]:
+    """Return the builder of a published trace, whose days are one stretch of time."""
+
+    def build(path: Path, day: str | None, identity: Identity | None) -> Source:
+        if day is not None:
+            raise ConfigError("--day: this trace is replayed as a whole; leave the day out")
+        made: Source = getattr(import_module(f"ingest.{module}"), name)(path)
+        return made
+
+    return build
+
+
 SOURCES: Final[Mapping[str, Callable[[Path, str | None, Identity | None], Source]]] = {
     "opsbrain": _opsbrain,
     "nezha": _nezha,
     "alibaba-genai-2026": _alibaba_genai_2026,
+    "borg-2019": _trace("borg_2019", "Borg2019"),
+    "borg-2011": _trace("borg_2011", "Borg2011"),
 }
 
 
