@@ -206,6 +206,45 @@ class Http:
     max_body_mb: int = _key(
         16, "Largest body that receivers take, before and after decompression. Larger ones get 413.", lo=1, hi=256
     )
+    in_flight_mb: int = _key(
+        128,
+        "How much of bodies may be in memory at once; senders beyond get 429 and come again. At least four times"
+        " `http.max_body_mb`.",
+        lo=4,
+        hi=16_384,
+    )
+    body_timeout_s: float = _key(
+        30.0, "How long one body may take to come. Slower ones get 503, so that they hold nothing up.", lo=0.1, hi=3600
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Receivers:
+    """What shippers and hooks must bear. Where a token is set here, they need not know `http.token`, which still works.
+
+    A token of this section never opens the console.
+    """
+
+    ingest_token: Secret = _key(
+        Secret(""),
+        "What shippers must bear (`Authorization: Bearer TOKEN`, the password of a basic login, or `X-Api-Key`);"
+        " empty means `http.token`.",
+    )
+    hook_token: Secret = _key(
+        Secret(""), "What senders to `/hooks/...` may bear instead, where they should not be able to write telemetry."
+    )
+    gitlab_token: Secret = _key(
+        Secret(""), "The secret token of the GitLab webhook (`X-Gitlab-Token`); empty means one of the tokens above."
+    )
+    github_secret: Secret = _key(
+        Secret(""), "The secret of the GitHub webhook, with which it signs (`X-Hub-Signature-256`)."
+    )
+    grpc_port: int = _key(
+        4317,
+        "Port of OTLP over gRPC, at `http.host`; 0 switches it off. With `http.port` = 0 a free one is taken.",
+        lo=0,
+        hi=65_535,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -244,5 +283,6 @@ class Settings:
     kafka: Kafka = _section(Kafka, "")
     notify: Notify = _section(Notify, "")
     http: Http = _section(Http, "")
+    receivers: Receivers = _section(Receivers, "")
     store: Store = _section(Store, "")
     identity: Identity = _section(Identity, "")
