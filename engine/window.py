@@ -179,7 +179,8 @@ class WindowStep:
         """Keep the rows of an open window that are not there already."""
         new = self._unseen(start, rows)
         self.counts["accepted"] += new.height
-        self.counts["duplicate"] += rows.height - new.height
+        if new.height < rows.height:
+            self.counts["duplicate"] += rows.height - new.height
         if new.is_empty():
             return
         self._open.setdefault(start, []).append(new)
@@ -200,9 +201,9 @@ class WindowStep:
         return rows.filter((pl.col("offset") >= self._skip_before) | (end > self._emitted_ms))
 
     def _late(self, late: pl.DataFrame) -> list[Message]:
-        self.counts["late"] += late.height
         if late.is_empty():
             return []
+        self.counts["late"] += late.height
         # one message an offset, so that its identity does not depend on how rows were cut into batches
         return [
             Message(LATE, f"{self._input}/{offset}", part)

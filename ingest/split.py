@@ -69,7 +69,7 @@ def records_of(body: bytes) -> list[bytes]:
             return [bytes(one) for one in _ARRAY.decode(body)]
         except UNREADABLE:
             return [body]
-    if _is_json(body):
+    if not body or _is_json(body):
         return [body]
     lines = [line for line in (one.strip() for one in body.split(b"\n")) if line]
     return [record for line in lines for record in _concatenated(line)]

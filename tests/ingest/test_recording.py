@@ -77,7 +77,7 @@ def test_batches_do_not_matter(tmp_path: Path) -> None:
     whole = checks.read(MessageReader(file, wire, "logs"))
     for lines in (1, 7, 100, 101):
         for offset in (0, 50, 99, 100, 101):
-            some = checks.read(MessageReader(file, wire, "logs", offset, lines))
+            some = checks.read(MessageReader(file, wire, "logs", offset, batch_lines=lines))
             assert some.frame["offset"].to_list() == whole.frame["offset"].to_list()[offset:]
             assert not some.letters
 

@@ -6,7 +6,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from engine.schemas import SCHEMAS, Kind
+from engine.schemas import Kind, conform
 from engine.types import DeadLetter, Records
 from ingest import checks
 
@@ -24,7 +24,7 @@ def rows(offsets: Sequence[int], entity: str = "demo/service/shop/store") -> pl.
         "form": ["gauge" for _ in offsets],
         "value": [float(offset) for offset in offsets],
     }
-    return pl.DataFrame(columns, schema=SCHEMAS["metrics"])
+    return conform("metrics", pl.DataFrame(columns))
 
 
 class Given:

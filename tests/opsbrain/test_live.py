@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from engine.errors import StateMismatch
+from engine.ports import Decoded
 from engine.schemas import SCHEMAS, Kind, conform
 from engine.store import SqliteStore
 from engine.types import DeadLetter
@@ -43,15 +44,16 @@ class RowFormat:
     name: str = "rows"
 
     def decode(
-        self, bodies: Sequence[bytes], offsets: Sequence[int], input: str
-    ) -> tuple[pl.DataFrame, list[DeadLetter]]:
+        self, bodies: Sequence[bytes], offsets: Sequence[int], input: str, received_ms: Sequence[int] = ()
+    ) -> Decoded:
         rows, letters = [], []
         for body, offset in zip(bodies, offsets, strict=True):
             try:
                 rows.append(json.loads(body) | {"offset": offset})
             except ValueError:
                 letters.append(DeadLetter(input, offset, "no JSON", body.decode()))
-        return conform(self.kind, pl.DataFrame(rows, schema=SCHEMAS[self.kind])), letters
+        schema = {name: dtype for name, dtype in SCHEMAS[self.kind].items() if name != "identity"}
+        return Decoded(conform(self.kind, pl.DataFrame(rows, schema=schema)), letters)
 
 
 class Crash(Exception):

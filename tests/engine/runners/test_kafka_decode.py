@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.messages import Message
+from engine.ports import Decoded
 from engine.runners.kafka.config import Telemetry
 from engine.runners.kafka.decode import Committed, Decoder, Input, _offset
 from engine.schemas import conform, empty
@@ -26,8 +27,8 @@ class Numbers:
     name, kind = "numbers", "logs"
 
     def decode(
-        self, bodies: Sequence[bytes], offsets: Sequence[int], input: str
-    ) -> tuple[pl.DataFrame, list[DeadLetter]]:
+        self, bodies: Sequence[bytes], offsets: Sequence[int], input: str, received_ms: Sequence[int] = ()
+    ) -> Decoded:
         rows, dead = [], []
         for offset, body in zip(offsets, bodies, strict=True):
             time, _, entity = body.decode().partition(" ")
@@ -37,7 +38,7 @@ class Numbers:
             else:
                 dead.append(DeadLetter(input, offset, "no number", body.decode()))
         schema = {"ts_ms": pl.Int64, "offset": pl.Int64, "entity": pl.String}
-        return conform("logs", pl.DataFrame(rows, schema_overrides=schema)) if rows else empty("logs"), dead
+        return Decoded(conform("logs", pl.DataFrame(rows, schema_overrides=schema)) if rows else empty("logs"), dead)
 
 
 TELEMETRY = Telemetry("logs", Numbers())
