@@ -18,9 +18,19 @@ resource  as labels, which has k8s.pod.name with its namespace first, then the w
 object    Node is a node; Pod as above; ReplicaSet and Job by their owner or their own name without its hash; workloads
           by their own name; Service by what it selects; an autoscaler by what it scales; anything else (ConfigMap,
           Secret, Ingress ...) by its label, or its own name without an ending as `-config`
+ARN       by what the resource is to those who depend on it, under its own name (table `_OF_ARN`): what runs code is a
+          service (ECS service and task definition, Lambda function, App Runner, state machine, load balancer and target
+          group, auto scaling group; an EKS or ECS cluster as a whole too), an EC2 instance a node (named by its id),
+          what keeps data a database (RDS, DynamoDB, ElastiCache, Redshift, OpenSearch, EFS, an S3 bucket), what carries
+          messages a queue (SQS, SNS, Kinesis, Firehose, MSK, MQ, an event bus), what builds and deploys a ci
+          (CloudFormation stack, CodeBuild, CodePipeline, ECR repository); anything else (roles, keys, networks ...) is
+          its account's, or its AWS service's where the ARN names no account
+deployed  what a repository delivers: the service of its path's last part; a deployment's environment is the namespace,
+          except for production, which is the default namespace
 
 `overrides` come first: a key `label=value` matches that label, and also (for app, service, node) the name that rules
-derive, so that an override by `app=...` or `service=...` reaches inputs that do not carry the label.
+derive, so that an override by `app=...` or `service=...` reaches inputs that do not carry the label. `arn=...` matches a
+whole ARN, `ci=group/project` a repository and what it deploys, `environment=...` all that is deployed there.
 """
 
 from __future__ import annotations
@@ -114,6 +124,48 @@ _ENTITY_FORM: Final = re.compile(r"[^/\s]+/[^/\s]+/[^/\s]+/[^/\s]+")
 _NAMED_KINDS: Final = frozenset(
     {"Deployment", "StatefulSet", "DaemonSet", "CronJob", "ReplicationController", "Rollout"}
 )
+_ARN: Final = re.compile(r"arn:[^:]*:([^:]+):[^:]*:([^:]*):(.+)", re.DOTALL)
+# kind by AWS service, or service and type of resource, with which part of the resource is its name (or the last)
+_OF_ARN: Final[Mapping[str, Mapping[str, int]]] = {
+    "service": {
+        "ecs:service": 2,
+        "ecs:cluster": 1,
+        "ecs:task-definition": 1,
+        "eks:cluster": 1,
+        "eks:nodegroup": 1,
+        "lambda:function": 1,
+        "apprunner:service": 1,
+        "states:stateMachine": 1,
+        "autoscaling:autoScalingGroup": 3,
+        "elasticloadbalancing:loadbalancer": 2,
+        "elasticloadbalancing:targetgroup": 1,
+        "codedeploy:application": 1,
+        "codedeploy:deploymentgroup": 1,
+    },
+    "node": {"ec2:instance": 1},
+    "database": {
+        "rds:db": 1,
+        "rds:cluster": 1,
+        "dynamodb:table": 1,
+        "redshift:cluster": 1,
+        "es:domain": 1,
+        "s3": 0,
+        "elasticache:cluster": 1,
+        "elasticache:replicationgroup": 1,
+        "elasticfilesystem:file-system": 1,
+    },
+    "queue": {
+        "sqs": 0,
+        "sns": 0,
+        "kinesis:stream": 1,
+        "firehose:deliverystream": 1,
+        "kafka:cluster": 1,
+        "mq:broker": 1,
+        "events:event-bus": 1,
+    },
+    "ci": {"cloudformation:stack": 1, "codebuild:project": 1, "codepipeline": 0, "ecr:repository": 9},
+}
+_PRODUCTION: Final = re.compile(r"(?i)(?:prod|production|prd|live)(?:[-_/.].*)?")
 _CACHE_ENTRIES: Final = 100_000  # some 30 MB; telemetry that names more distinct things a day than this is rare
 
 Found = tuple[str, str, str, str]
@@ -219,6 +271,33 @@ class Identity:
         """Return the repository, project or pipeline of that name, which builds and deploys."""
         return self._named(("ci", name), lambda: ("ci", "-", name, "a repository's name"), None)[0]
 
+    def of_arn(self, arn: str) -> str:
+        """Return the entity of an AWS resource; text that is no ARN is the account `unattributed`.
+
+        >>> Identity("demo").of_arn("arn:aws:ecs:eu-west-1:123456789012:service/shop/checkout")
+        'demo/service/default/checkout'
+        """
+        return self._named(("arn", arn), lambda: _of_arn(arn), {"arn": arn})[0]
+
+    def deployed(self, path: str, environment: str = "", production: bool | None = None) -> str:
+        """Return the service that the repository at `path` delivers to an environment.
+
+        `production` tells whether the environment is; where nobody says (None), its name does.
+
+        >>> Identity("demo").deployed("group/checkout", "staging")
+        'demo/service/staging/checkout'
+        """
+        if production is None:
+            production = not environment or _PRODUCTION.fullmatch(environment) is not None
+        found = (
+            "service",
+            "" if production else environment,
+            path.rstrip("/").rpartition("/")[2],
+            "what a repository delivers",
+        )
+        labels = {"ci": path, "environment": environment}
+        return self._named(("deployed", path, environment, production), lambda: found, labels)[0]
+
     def explain(self, labels: Mapping[str, str]) -> tuple[str, str]:
         """Return the entity of `labels` and the rule that named it, in words.
 
@@ -316,6 +395,20 @@ def owners_of(references: Any) -> tuple[tuple[str, str], ...]:
     found = [one for one in references if isinstance(one, Mapping)] if isinstance(references, list) else []
     found.sort(key=lambda one: one.get("controller") is not True)
     return tuple((_text(one.get("kind")), _text(one.get("name"))) for one in found if one.get("name"))
+
+
+def _of_arn(arn: str) -> Found:
+    match = _ARN.fullmatch(arn)
+    if match is None:
+        return "account", "-", UNATTRIBUTED, "no ARN"
+    service, account, resource = match.groups()
+    parts = re.split("[:/]", resource)
+    for kind, places in _OF_ARN.items():
+        for key in (f"{service}:{parts[0]}", service):
+            if key in places:
+                name = parts[min(places[key], len(parts) - 1)]
+                return kind, "" if kind == "service" else "-", name, f"ARN of {key}"
+    return "account", "-", account or service, "ARN's account"
 
 
 def _by_label(labels: Mapping[str, str], namespace: str) -> Found | None:
