@@ -86,6 +86,16 @@ class Pipeline:
     history_windows: int = _key(
         10_080, "Windows of history that fits may look back on (10,080 minutes are a week).", lo=10, hi=1_000_000
     )
+    max_series_per_metric: int = _key(
+        100_000,
+        "Series that one metric of one input may have. More are dropped and counted, an alarm names the metric, and"
+        " those known already stay.",
+        lo=1,
+    )
+    max_series: int = _key(2_000_000, "Series that all metrics of one input may have together.", lo=1)
+    forget_series_s: int = _key(
+        21_600, "After how much silence a series no longer counts toward these limits (pods come and go).", lo=60
+    )
     context_windows: int = _key(180, "Windows of evidence that the ranker may look back on.", lo=2, hi=100_000)
 
 

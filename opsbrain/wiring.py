@@ -7,6 +7,7 @@ from dataclasses import replace
 from autofix.policy import PolicyConfig
 from autofix.proposer import ProposerConfig
 from detectors import registry as detectors
+from engine.cardinality import SeriesLimitConfig
 from engine.correlate import CorrelateConfig
 from engine.detect import DetectConfig
 from engine.fit import FitConfig
@@ -37,7 +38,13 @@ def engine_config(settings: Settings, *, resolution_ms: int = 0, keep_history: b
     )
     fitters = tuple(fitter for one in configs if (fitter := one.fitter()) is not None)
     return EngineConfig(
-        window=WindowConfig(base_ms, pipeline.lateness_s * 1000, pipeline.future_s * 1000, pipeline.shards),
+        window=WindowConfig(
+            base_ms,
+            pipeline.lateness_s * 1000,
+            pipeline.future_s * 1000,
+            pipeline.shards,
+            SeriesLimitConfig(pipeline.max_series_per_metric, pipeline.max_series, pipeline.forget_series_s * 1000),
+        ),
         detect=DetectConfig(
             detectors=configs,
             templates=TemplatesConfig(),

@@ -68,7 +68,7 @@ def test_text_stays_text_and_lists_are_toml():
 def test_an_unknown_key_names_key_file_and_what_was_meant(toml):
     file = toml("[pipeline]\nquiett_s = 1\n")
     assert refusal(file) == f"{file}: unknown key pipeline.quiett_s; did you mean quiet_s?"
-    assert refusal(toml("[zzz]\n")).endswith("pipeline, policy, ranker, receivers, store")
+    assert "unknown key zzz; known here: detectors, http, identity" in refusal(toml("[zzz]\n"))
     assert refusal(env={"OPSBRAIN_PIPLINE__SEED": "1"}) == (
         "environment OPSBRAIN_PIPLINE__SEED: unknown key pipline; did you mean pipeline?"
     )
