@@ -3,11 +3,11 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format kafka lock wheel clean
+.PHONY: help demo test check format kafka cluster parts lock wheel clean
 
 PYTHON ?= python3
 BIN    := .venv/bin
-# The one thing kept outside this folder: downloads of what only tests and the broker need. The demo never uses it.
+# The one thing kept outside this folder: what only tests and the broker need, fetched or built once. The demo never uses it.
 export OPSBRAIN_CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/opsbrain
 PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
@@ -33,6 +33,12 @@ format: .venv/.everything  ## let ruff repair what it can
 kafka:  ## run one real Kafka broker on loopback until ctrl-c (Java 17 or newer; Maven the first time)
 	@deploy/kafka/run.sh up $(ARGS)
 
+cluster:  ## run a real Kubernetes control plane on loopback until ctrl-c (after make parts; etcd, curl, openssl)
+	@deploy/cluster/run.sh up $(ARGS)
+
+parts:  ## build what only tests run against: Collector, Prometheus 3.5, kwok, Kubernetes (Go 1.24 or newer; minutes, once)
+	@deploy/parts/build.sh $(or $(ARGS),all)
+
 lock: .venv/.everything  ## write the lock files anew; UPGRADE=--upgrade takes newer versions
 	@$(BIN)/uv pip compile $(LOCK) --all-extras -o requirements-dev.lock
 	@$(BIN)/uv pip compile $(LOCK) --constraint requirements-dev.lock -o requirements.lock
@@ -44,7 +50,7 @@ wheel: .venv/.everything  ## build the wheel into dist/
 	@$(BIN)/python -m build --wheel --no-isolation
 
 clean:  ## remove what the tools and the demo left here, .venv included
-	@rm -rf .venv build dist out .kafka .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	@rm -rf .venv build dist out .kafka .cluster .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 	@find . -name __pycache__ -prune -exec rm -rf {} +
 
 # The environment, in steps that are redone only when what they are made from changes.

@@ -1,8 +1,8 @@
 """What all tests share: where the public data lie, and which optional parts must not be missing.
 
 A test that needs an optional part (a broker, torch, prophet) carries the part's name as a marker. Where the part is
-absent the test is skipped and says why, except where ``OPSBRAIN_REQUIRE`` names it (``kafka,torch,prophet`` in CI):
-there a skip would hide a part that was never tried, so the test fails instead.
+absent the test is skipped and says why, except where ``OPSBRAIN_REQUIRE`` names it (as CI does with all of them): there
+a skip would hide a part that was never tried, so the test fails instead.
 """
 
 from __future__ import annotations
@@ -19,6 +19,9 @@ import pytest
 from hypothesis import settings
 
 ROOT = Path(__file__).resolve().parent.parent
+# Programs of others that deploy/parts/build.sh builds or looks for; a whole control plane is several of them.
+PROGRAMS = ("prometheus2", "prometheus3", "collector", "alertmanager", "rsyslog", "kcat")
+PARTS = ("kafka", "torch", "prophet", "cluster", *PROGRAMS)
 
 # No deadline: a busy machine is not a failing property. In CI the examples are the same every time.
 settings.register_profile("dev", deadline=None)
@@ -39,9 +42,13 @@ def require(part: str, reason: str) -> NoReturn:
 
 
 def missing(part: str) -> str | None:
-    """Say why ``part`` (kafka, torch, prophet) cannot be used on this machine; None when it can."""
+    """Say why ``part`` (one of `PARTS`) cannot be used on this machine; None when it can."""
     if part == "kafka":
         return None if os.environ.get("OPSBRAIN_KAFKA") else no_broker()
+    if part == "cluster":
+        return refusal("deploy/cluster/run.sh", "check")
+    if part in PROGRAMS:
+        return refusal("deploy/parts/build.sh", "check", part)
     if importlib.util.find_spec(part) is None:
         return f"not installed (pip install 'opsbrain[{'lstm' if part == 'torch' else part}]')"
     return None
@@ -50,8 +57,15 @@ def missing(part: str) -> str | None:
 @functools.cache
 def no_broker() -> str | None:
     """Say why no broker of our own can be started here; None when one can."""
-    check = subprocess.run([ROOT / "deploy/kafka/run.sh", "check"], capture_output=True, text=True, check=False)
-    return None if check.returncode == 0 else f"{check.stderr.strip()} (or name a broker in OPSBRAIN_KAFKA)"
+    why = refusal("deploy/kafka/run.sh", "check")
+    return None if why is None else f"{why} (or name a broker in OPSBRAIN_KAFKA)"
+
+
+@functools.cache
+def refusal(script: str, *arguments: str) -> str | None:
+    """Run a script of ours that checks this machine, and return what it has against it; None when nothing."""
+    check = subprocess.run([ROOT / script, *arguments], capture_output=True, text=True, check=False)
+    return None if check.returncode == 0 else check.stderr.strip()
 
 
 def dataset(name: str) -> Path:
@@ -63,7 +77,7 @@ def dataset(name: str) -> Path:
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    for part in ("kafka", "torch", "prophet"):
+    for part in PARTS:
         if item.get_closest_marker(part) is not None and (reason := missing(part)) is not None:
             require(part, reason)
 
