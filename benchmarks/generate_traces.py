@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import tarfile
 from base64 import b64encode
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from hashlib import sha256
@@ -20,7 +21,8 @@ import polars as pl
 import typer
 from numpy.typing import NDArray
 
-from ingest import borg_2011, borg_2019
+from ingest import alibaba_2018, alibaba_gpu_2023, borg_2011, borg_2019
+from ingest.alibaba_microservices import RATES
 
 Form = Literal["json", "csv", "parquet"]
 _MAX_INT: Final = 2**63 - 1
@@ -279,19 +281,24 @@ def _nested(flat: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _write(make: Maker, name: str, content: bytes) -> None:
+def _write(make: Maker, name: str, content: bytes, archive: bool = False) -> None:
     path = make.folder / name
     path.parent.mkdir(parents=True, exist_ok=True)
-    if make.packed:
+    if archive:
+        info = tarfile.TarInfo(path.name)
+        info.size = len(content)
+        with tarfile.open(path.with_suffix(".tar.gz"), "w:gz", compresslevel=1) as tar:
+            tar.addfile(info, io.BytesIO(content))
+    elif make.packed:
         path.with_name(f"{path.name}.gz").write_bytes(gzip.compress(content, 1, mtime=0))
     else:
         path.write_bytes(content)
 
 
-def _headerless(make: Maker, name: str, frame: pl.DataFrame, columns: Sequence[str]) -> None:
+def _headerless(make: Maker, name: str, frame: pl.DataFrame, columns: Sequence[str], archive: bool = False) -> None:
     """Write a CSV without a header, in the publisher's order; columns that were not made are empty."""
     full = frame.with_columns(pl.lit(None).alias(one) for one in columns if one not in frame.columns)
-    _write(make, name, full.select(columns).write_csv(include_header=False).encode())
+    _write(make, name, full.select(columns).write_csv(include_header=False).encode(), archive)
 
 
 def borg_2011_trace(make: Maker) -> None:
@@ -347,9 +354,224 @@ def _borg_2011_events(
     }
 
 
+def alibaba_2018_trace(make: Maker) -> None:
+    """Write six tables; the usage of machines in a tar archive, as it is published."""
+    groups, machines = max(2, make.instances // 10), max(2, make.instances // 5)
+    group = shares(make.chance, make.instances, groups)
+    container = np.array([f"c_{number}" for number in range(1, make.instances + 1)])
+    machine = np.array([f"m_{number}" for number in range(1, machines + 1)])
+    host = make.chance.choice(machine, make.instances)
+    tables = alibaba_2018.Alibaba2018.tables
+    frames = {
+        "machine_meta": _states_2018(make, "machine_id", machine, ["USING", "ADD", "OFFLINE"]),
+        "machine_usage": _usage_2018(make, "machine_id", machine, alibaba_2018.MACHINE_INDICATORS),
+        "container_meta": _states_2018(make, "container_id", container, ["started", "allocated", "stopped"]).join(
+            pl.DataFrame({"container_id": container, "app_du": [f"app_{one}" for one in group]}), on="container_id"
+        ),
+        "container_usage": _usage_2018(make, "container_id", container, alibaba_2018.CONTAINER_INDICATORS).join(
+            pl.DataFrame({"container_id": container, "machine_id": host}), on="container_id"
+        ),
+        **_batch_2018(make, machine),
+    }
+    for table, frame in frames.items():
+        _headerless(make, f"{table}.csv", make.shuffled(frame), tables[table].order, archive=table == "machine_usage")
+
+
+def _usage_2018(make: Maker, id: str, ids: NDArray[np.str_], indicators: Sequence[str]) -> pl.DataFrame:
+    step = np.repeat(np.arange(make.steps), len(ids))
+    level = np.tile(make.chance.uniform(5, 40, len(ids)), make.steps) * make.wave(step, 8640)
+    values = {one: np.round(np.clip(level + number, 0, 100), 2) for number, one in enumerate(indicators)}
+    values["disk_io_percent"][::17] = 101  # how the publisher says "invalid"
+    return pl.DataFrame({id: np.tile(ids, make.steps), "time_stamp": step * 10, **values})
+
+
+def _states_2018(make: Maker, id: str, ids: NDArray[np.str_], states: Sequence[str]) -> pl.DataFrame:
+    """Return the state of each at the beginning, and one change later."""
+    later = make.chance.integers(1, make.steps * 10, len(ids))
+    return pl.DataFrame(
+        {
+            id: np.tile(ids, 2),
+            "time_stamp": np.concatenate([np.zeros(len(ids), np.int64), later]),
+            "status": [states[0]] * len(ids) + make.chance.choice(states, len(ids)).tolist(),
+        }
+    )
+
+
+def _batch_2018(make: Maker, machine: NDArray[np.str_]) -> Mapping[str, pl.DataFrame]:
+    count = max(20, make.instances)
+    begin = make.chance.integers(1, make.steps * 10, count)
+    status = make.chance.choice(["Terminated", "Failed", "Interrupted", "Running"], count, p=[0.8, 0.1, 0.05, 0.05])
+    tasks = pl.DataFrame(
+        {
+            "task_name": [f"M{1 + number % 3}" for number in range(count)],
+            "instance_num": make.chance.integers(1, 5, count),
+            "job_name": [f"j_{number // 3}" for number in range(count)],
+            "task_type": make.chance.integers(1, 13, count).astype(str),
+            "status": status,
+            "start_time": begin,
+            "end_time": np.where(status == "Running", 0, begin + make.chance.integers(1, 300, count)),
+            "plan_cpu": np.full(count, 100.0),
+            "plan_mem": np.full(count, 0.5),
+        }
+    )
+    instances = tasks.with_columns(
+        instance_name=pl.concat_str(pl.lit("ins_"), pl.int_range(pl.len())),
+        machine_id=pl.Series(make.chance.choice(machine, count)),
+        seq_no=pl.lit(1),
+        total_seq_no=pl.lit(1),
+        **{name: pl.Series(np.round(make.chance.gamma(2, 20, count), 2)) for name in alibaba_2018.BATCH_INDICATORS[:4]},
+    )
+    return {"batch_task": tasks, "batch_instance": instances}
+
+
+def microservices_2021_trace(make: Maker) -> None:
+    """Write four tables, in archives, with the nameless first column that the published files have."""
+    _microservices(make, 2021)
+
+
+def microservices_2022_trace(make: Maker) -> None:
+    """Write four tables, gzipped."""
+    _microservices(make, 2022)
+
+
+def _microservices(make: Maker, year: int) -> None:
+    services = max(3, make.instances // 5)
+    hashed = year == 2021
+    ms = np.array([_ms(number, hashed) for number in range(services)])
+    service = shares(make.chance, make.instances, services)
+    pods = np.array([_pod(name, number, hashed) for number, name in enumerate(ms[service])])
+    nodes = np.array([f"NODE_{number}" for number in range(max(2, make.instances // 10))])
+    steps = max(2, make.steps // 4)
+    step = np.repeat(np.arange(steps), make.instances)
+    base = pl.DataFrame(
+        {"timestamp": step * 60_000, "msname": np.tile(ms[service], steps), "msinstanceid": np.tile(pods, steps)}
+    )
+    used = pl.DataFrame({name: np.round(0.3 * make.wave(step, 1440), 9) for name in ("cpu", "memory")})
+    kind = "instance_{}_usage" if hashed else "{}_utilization"
+    named = used.rename({name: kind.format(name) for name in used.columns})
+    resources = pl.concat([base, named], how="horizontal").with_columns(
+        nodeid=pl.Series(np.tile(make.chance.choice(nodes, make.instances), steps))
+    )
+    machines = pl.DataFrame(
+        {"timestamp": np.repeat(np.arange(steps), len(nodes)) * 60_000, "nodeid": np.tile(nodes, steps)}
+    )
+    machines = machines.with_columns(
+        pl.Series(("node_{}_usage" if hashed else kind).format(name), make.chance.uniform(0, 1, machines.height))
+        for name in ("cpu", "memory")
+    )
+    rates = _rates_2021(make, base) if hashed else _rates_2022(make, base)
+    calls = _calls(make, ms, hashed)
+    tables = {
+        "MSResource": resources,
+        "Node": machines,
+        "MSRTQps" if hashed else "MSRTMCR": rates,
+        "MSCallGraph": calls,
+    }
+    for table, frame in tables.items():
+        _with_header(make, f"{table}/{table}_0.csv", make.shuffled(frame), archive=hashed)
+
+
+def _ms(number: int, hashed: bool) -> str:
+    return sha256(f"ms{number}".encode()).hexdigest() if hashed else f"MS_{number}"
+
+
+def _pod(name: str, number: int, hashed: bool) -> str:
+    return sha256(f"{name}/{number}".encode()).hexdigest() if hashed else f"{name}_POD_{number}"
+
+
+def _rates_2021(make: Maker, base: pl.DataFrame) -> pl.DataFrame:
+    parts = [
+        base.with_columns(
+            metric=pl.lit(f"{way}_{what}"), value=pl.Series(np.round(make.chance.gamma(2, 5, base.height), 6))
+        )
+        for way in ("consumerRPC", "providerRPC", "HTTP")
+        for what in ("MCR", "RT")
+    ]
+    return pl.concat(parts)
+
+
+def _rates_2022(make: Maker, base: pl.DataFrame) -> pl.DataFrame:
+    columns = [pl.Series(name, np.round(make.chance.gamma(2, 5, base.height), 6)) for name in RATES]
+    frame = base.with_columns(columns).with_columns(nodeid=pl.lit("NODE_1"))
+    return frame.with_columns(writemc_rt=pl.lit(0.0), writemc_mcr=pl.lit(0.0))  # nobody calls that way
+
+
+def _calls(make: Maker, ms: NDArray[np.str_], hashed: bool) -> pl.DataFrame:
+    """Return call graphs of five calls; those between services by both sides, some with a side that knows less."""
+    traces, services = max(4, make.rows // 10), len(ms)
+    root = make.chance.integers(0, make.steps * 15_000, traces)
+    rows: list[dict[str, object]] = []
+    for number, begin in enumerate(root.tolist()):
+        trace = f"{'' if hashed else 'T_'}{number:08x}15919399974329000e"
+        one, two, three = (str(name) for name in make.chance.choice(ms, 3))
+        shape = (
+            ("0", "http", "(?)", one),
+            ("0.1", "rpc", one, two),
+            ("0.1.1", "rpc", two, three),
+            ("0.1.2", "mc", two, _ms(services, hashed)),
+            ("0.2", "db", one, _ms(services + 1, hashed)),
+        )
+        for at, (rpc, way, um, dm) in enumerate(shape):
+            call = {"timestamp": begin + at, "traceid": trace, "rpc": rpc, "um": um, "rpctype": way}
+            call |= {"interface": f"if{at}", "dm": dm, "rt": 20.0 - 3 * at}
+            both = way == "rpc"
+            rows.append(call | ({"dm": "(?)"} if both and number % 7 == 0 else {}))
+            rows += [call | {"rt": 3.0 * at - 19, "um": "NAN" if number % 5 == 0 else um}] if both else []
+    frame = pl.DataFrame(rows)
+    return frame.rename({"rpc": "rpcid" if hashed else "rpc_id"})
+
+
+def _with_header(make: Maker, name: str, frame: pl.DataFrame, archive: bool) -> None:
+    if archive:
+        frame = frame.select(pl.int_range(pl.len()).alias(""), pl.all())
+    _write(make, name, frame.write_csv().encode(), archive)
+
+
+def gpu_2023_trace(make: Maker) -> None:
+    """Write the list of pods, one that is a sample of it, and the list of nodes."""
+    count = max(20, make.rows // 10)
+    created = np.sort(make.chance.integers(0, count * 1_500, count))
+    scheduled = created + make.chance.integers(0, 120, count)
+    gone = np.minimum(scheduled + make.chance.integers(60, 90_000, count), count * 1_600)
+    gone[-3:] = count * 1_600
+    phase = make.chance.choice(["Succeeded", "Failed", "Running"], count)
+    phase[-3:] = "Running"
+    pods = pl.DataFrame(
+        {
+            "name": [f"openb-pod-{number:04d}" for number in range(count)],
+            "cpu_milli": make.chance.choice([4_000, 12_000, 88_000], count),
+            "memory_mib": make.chance.choice([15_258, 32_768], count),
+            "num_gpu": make.chance.choice([0, 1, 8], count),
+            "gpu_milli": make.chance.choice([220, 1_000], count),
+            "gpu_spec": make.chance.choice(["", "V100M16|V100M32"], count),
+            "qos": make.chance.choice(["LS", "BE", "Burstable"], count),
+            "pod_phase": phase,
+            "creation_time": created,
+            "deletion_time": gone,
+            "scheduled_time": scheduled,
+        }
+    ).with_columns(pl.when(pl.int_range(pl.len()) % 19 != 5).then("scheduled_time"))  # some never are
+    nodes = pl.DataFrame(
+        {
+            "sn": [f"openb-node-{number:04d}" for number in range(make.instances)],
+            "cpu_milli": np.full(make.instances, 96_000),
+            "memory_mib": np.full(make.instances, 786_432),
+            "gpu": make.chance.choice([0, 8], make.instances),
+            "model": make.chance.choice(["", "G3", "V100M32"], make.instances),
+        }
+    )
+    _with_header(make, "openb_pod_list_default.csv", make.shuffled(pods), archive=False)
+    _with_header(make, "openb_pod_list_cpu050.csv", pods.head(5), archive=False)
+    _with_header(make, "openb_node_list_all_node.csv", nodes, archive=False)
+
+
 GENERATORS: Final[Mapping[str, Callable[[Maker], None]]] = {
     borg_2019.SCOPE: borg_2019_trace,
     borg_2011.SCOPE: borg_2011_trace,
+    alibaba_2018.SCOPE: alibaba_2018_trace,
+    "alibaba-microservices-2021": microservices_2021_trace,
+    "alibaba-microservices-2022": microservices_2022_trace,
+    alibaba_gpu_2023.SCOPE: gpu_2023_trace,
 }
 
 if __name__ == "__main__":

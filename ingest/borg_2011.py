@@ -26,16 +26,8 @@ from typing import ClassVar, Final
 
 import polars as pl
 
-from ingest.borg_rows import (
-    ENDS,
-    attribute_events,
-    by_type,
-    logical_names,
-    machine_events,
-    typed,
-    with_service,
-    within,
-)
+from ingest.borg_rows import ENDS, attribute_events, by_type, machine_events, typed, within
+from ingest.trace_names import logical_names, with_service
 from ingest.trace_rows import short, told
 from ingest.trace_source import Part, TraceSource
 from ingest.trace_tables import Column, Sieve, Table

@@ -1,4 +1,4 @@
-"""What the two Borg traces share: their clock, jobs by logical name, events by type, attributes of machines."""
+"""What the two Borg traces share: their clock, events by type, machines and their attributes."""
 
 from __future__ import annotations
 
@@ -8,44 +8,18 @@ from typing import Final
 import polars as pl
 
 from ingest.trace_rows import OUTSIDE, ROUTINE, camel, entity, events, named, short, timed, told
-from ingest.trace_source import TraceSource
 from ingest.trace_tables import Sieve
 
 AFTER_US: Final = 1 << 62  # 2^63-1 says "after the trace", and loses its last digits where it went through a float
 ENDS: Final = ("evict", "fail", "finish", "kill", "lost")
 _WARNINGS: Final = ("evict", "fail", "lost", "remove")
 _MICROSECONDS: Final = 1000  # a millisecond
-_NAMES_WAITING: Final = 100_000
 
 
 def within(frame: pl.DataFrame, sieve: Sieve, column: str, epoch_ms: int) -> pl.DataFrame:
     """Return the rows of the trace's window with `ts_ms`; drop those that say before or after it."""
     time = pl.col(column)
     return timed(sieve.drop(frame, (time == 0) | (time >= AFTER_US), OUTSIDE), sieve, column, _MICROSECONDS, epoch_ms)
-
-
-def with_service(frame: pl.DataFrame, names: pl.DataFrame, scope: str, id: str) -> pl.DataFrame:
-    """Return the rows with `entity`: the service of their job, by its logical name where that is known."""
-    joined = frame.join(names, on=id, how="left", maintain_order="left")
-    return joined.with_columns(entity=entity(scope, "service", pl.coalesce("service", id)))
-
-
-def logical_names(source: TraceSource, table: str, id: str, name: str) -> pl.DataFrame:
-    """Return `id` and `service`, the logical name, of all jobs of a table: some 60 bytes each.
-
-    Of a job with several names the first in order is taken, so that the order of the files makes no difference.
-    """
-    known = pl.DataFrame(schema={id: pl.String, "service": pl.String})
-    waiting: list[pl.DataFrame] = []
-    for batch in source.batches(table):
-        waiting.append(batch.filter(pl.col(name).is_not_null()).select(id, service=short(pl.col(name))).unique())
-        if sum(one.height for one in waiting) > known.height + _NAMES_WAITING:
-            known, waiting = _first_names([known, *waiting], id), []
-    return _first_names([known, *waiting], id)
-
-
-def _first_names(parts: list[pl.DataFrame], id: str) -> pl.DataFrame:
-    return pl.concat(parts).group_by(id).agg(pl.col("service").min())
 
 
 def typed(frame: pl.DataFrame, sieve: Sieve, types: Mapping[int, str], kept: Collection[str]) -> pl.DataFrame:

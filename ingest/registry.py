@@ -86,6 +86,10 @@ SOURCES: Final[Mapping[str, Callable[[Path, str | None, Identity | None], Source
     "alibaba-genai-2026": _alibaba_genai_2026,
     "borg-2019": _trace("borg_2019", "Borg2019"),
     "borg-2011": _trace("borg_2011", "Borg2011"),
+    "alibaba-2018": _trace("alibaba_2018", "Alibaba2018"),
+    "alibaba-microservices-2021": _trace("alibaba_microservices", "Microservices2021"),
+    "alibaba-microservices-2022": _trace("alibaba_microservices", "Microservices2022"),
+    "alibaba-gpu-2023": _trace("alibaba_gpu_2023", "AlibabaGpu2023"),
 }
 
 

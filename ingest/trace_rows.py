@@ -36,9 +36,9 @@ def timed(frame: pl.DataFrame, sieve: Sieve, column: str, per_ms: float, epoch_m
 
     per_ms      how many of the column's units a millisecond has: 1000 for microseconds, 0.001 for seconds
     """
-    whole = pl.col(column)
-    since_ms = whole // int(per_ms) if per_ms >= 1 else whole * int(1 / per_ms)
-    frame = sieve.refuse(frame, ~whole.is_between(0, int(_LONGEST_MS * per_ms)), f"{column} is not within the trace")
+    time = pl.col(column)
+    since_ms = time // int(per_ms) if per_ms >= 1 else (time * round(1 / per_ms)).round()
+    frame = sieve.refuse(frame, ~time.is_between(0, int(_LONGEST_MS * per_ms)), f"{column} is not within the trace")
     return frame.with_columns(ts_ms=since_ms.cast(pl.Int64) + epoch_ms)
 
 

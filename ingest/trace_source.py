@@ -22,7 +22,7 @@ from engine.schemas import Kind, conform
 from engine.types import DeadLetter, Records
 from ingest.content import content_of
 from ingest.event_time_order import PIECE_ROWS, EventTimeOrder
-from ingest.trace_files import Found, find
+from ingest.trace_files import Found, TraceFile, find
 from ingest.trace_tables import Rows, Sieve, Table, batches
 
 BATCH_ROWS: Final = 50_000
@@ -125,6 +125,10 @@ class TraceSource:
         loaded.readers += 1
         letters = loaded.sieve if part.accounts else Sieve()
         return OrderedReader(part, loaded.order, letters, partition, offset, lambda: self._let_go(partition))
+
+    def use(self, table: str, files: Sequence[TraceFile]) -> None:
+        """Read only these files of a table."""
+        self._found = Found({**self._found.tables, table: tuple(files)}, self._found.unread)
 
     def batches(self, table: str, sieve: Sieve | None = None) -> Iterator[pl.DataFrame]:
         """Yield a table's rows, typed; nothing where it has no files. Bad rows go to `sieve`."""
