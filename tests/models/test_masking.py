@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from models import masking
 from models.masking import mask, mask_series
 
 
@@ -38,3 +39,19 @@ def test_keeps_nulls_length_and_name() -> None:
 @given(st.text(), st.integers(min_value=0, max_value=10**12))
 def test_never_fails_and_numbers_never_tell_lines_apart(text: str, number: int) -> None:
     assert mask(f"count is {number} {text}") == mask(f"count is {number + 1} {text}")
+
+
+PIECES = (
+    *("<*>", "1", "a", "f", "deadbeef", "::", "fe80", "-", "+", ".", ":", "/", "\\", "C:", "_", "@", "#", ",", "'", '"'),
+    *(" ", "\t", "=", "(", "[", "{", "x.com", "http://a", "Jan", "Sun", "Jul 10", "2005", "é", "\n", "~", "$"),
+    "abcdabcd-abcd-abcd-abcd-abcdefabcdef",
+)
+
+
+@given(st.lists(st.lists(st.sampled_from(PIECES), max_size=16).map("".join), max_size=30))
+def test_what_rules_need_changes_no_result(texts: list[str]) -> None:
+    lines = pl.Series(texts, dtype=pl.String)
+    always = lines
+    for rule in masking._RULES:
+        always = always.str.replace_all(rule.pattern, rule.replacement)
+    assert mask_series(lines).to_list() == always.to_list()
