@@ -4,17 +4,26 @@ An entity id is `scope/kind/namespace/name`. One pod must come out as the same e
 and spans, though each tells something else about it. What they all tell is the pod's name, and the cluster makes that
 name from the workload's; so the workload's name decides, and labels only speak where a name does not. In order:
 
-pod       1. an owner: ReplicaSet (without its hash), Deployment, StatefulSet, DaemonSet, Job (without its time), Node
+pod       1. an owner: ReplicaSet (without its hash), Deployment, StatefulSet, DaemonSet, Job (without its time), Node;
+             as an event says it, else a label that names owners (`owner_name`, `created_by_name`,
+             `k8s.deployment.name` and its kin), else the object's ownerReferences
           2. the shape of its name: `name-<6..10 hash>-<5>` of a deployment, `name-<5>` of a daemonset or job, or
              `name-<n>` of a statefulset
           3. a label: app.kubernetes.io/name, app, k8s-app, app.kubernetes.io/instance, component; service, service.name
           4. its own name
-labels    1. what is said about a node (metrics `node_*`, `kube_node_*`, `machine_*`) is the node's
-          2. a pod (above); `exported_*` labels speak first, since they were moved aside by the scraper's own
-          3. a workload: deployment, statefulset, daemonset, replicaset, job_name, cronjob
-          4. a label as for pods
-          5. a node, a host; then the scrape's job, its instance; else the name `unattributed`
-resource  as labels, which has k8s.pod.name with its namespace first, then the workload, service.name, the node
+labels    1. what is said about a node (metrics `node_*`, `kube_node_*`, `machine_*`, `windows_*`; the jobs of node
+             exporters; what kubelet and cAdvisor say of no pod) is the node's; a container outside Kubernetes is its
+             Compose service
+          2. what the scraper's own labels moved aside (`exported_pod`, `exported_service` ...) speaks first; a mesh's
+             metrics are those of the side that reports; a probe's those of the host that it asks
+          3. a pod (above)
+          4. a workload: deployment, statefulset, daemonset, replicaset, job_name, cronjob, what an autoscaler scales,
+             the pod that a volume claim was made for; an ECS task family, a function
+          5. a label as for pods
+          6. an AWS resource: its ARN, or a dimension of CloudWatch that names it
+          7. a node, a host; a container by its name, or the beginning of its id; a cloud account
+          8. the scrape's job, its instance; else the name `unattributed`
+resource  as labels: k8s.pod.name with its namespace first, then the workload, service.name (`unknown_service` is none)
 object    Node is a node; Pod as above; ReplicaSet and Job by their owner or their own name without its hash; workloads
           by their own name; Service by what it selects; an autoscaler by what it scales; anything else (ConfigMap,
           Secret, Ingress ...) by its label, or its own name without an ending as `-config`
@@ -29,14 +38,14 @@ deployed  what a repository delivers: the service of its path's last part; a dep
           except for production, which is the default namespace
 
 `overrides` come first: a key `label=value` matches that label, and also (for app, service, node) the name that rules
-derive, so that an override by `app=...` or `service=...` reaches inputs that do not carry the label. `arn=...` matches a
-whole ARN, `ci=group/project` a repository and what it deploys, `environment=...` all that is deployed there.
+derive, so that an override by `app=...` or `service=...` reaches inputs that do not carry the label. `arn=...` matches
+an ARN, `ci=group/project` a repository and what it deploys, `environment=...` all that is deployed there.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -92,11 +101,53 @@ WORKLOAD_LABELS: Final = (
     ("job_name", "Job"),
     ("k8s.deployment.name", "Deployment"),
     ("k8s.statefulset.name", "StatefulSet"),
+    ("k8s.replicaset.name", "ReplicaSet"),
     ("k8s.daemonset.name", "DaemonSet"),
     ("k8s.cronjob.name", "CronJob"),
     ("k8s.job.name", "Job"),
+    ("scaletargetref_name", "Deployment"),
+    ("horizontalpodautoscaler", "Deployment"),
+    ("aws.ecs.task.family", "Deployment"),
+    ("faas.name", "Deployment"),
 )
-NODE_METRICS: Final = ("node_", "kube_node_", "machine_")
+OWNER_LABELS: Final = (
+    *(one for one in WORKLOAD_LABELS if one[0].startswith("k8s.")),
+    ("owner_name", "owner_kind"),
+    ("created_by_name", "created_by_kind"),
+)
+"""Labels that name a pod's owner: (label, its kind or the label that holds its kind)."""
+
+NODE_METRICS: Final = ("node_", "kube_node_", "machine_", "windows_")
+NODE_JOBS: Final = frozenset({"node", "node-exporter", "node_exporter", "windows", "windows-exporter"})
+RUNTIME_METRICS: Final = ("container_", "kubelet_")
+"""Of the node, where they name no pod."""
+
+COMPOSE_SERVICE: Final = (
+    "container_label_com_docker_compose_service",
+    "com_docker_compose_service",
+    "com.docker.compose.service",
+)
+COMPOSE_PROJECT: Final = tuple(label.replace("service", "project") for label in COMPOSE_SERVICE)
+CONTAINER_LABELS: Final = ("container.name", "container_name")
+CLAIM_LABELS: Final = ("persistentvolumeclaim", "k8s.persistentvolumeclaim.name")
+ARN_LABELS: Final = ("cloud.resource_id", "arn", "resource_arn")
+ACCOUNT_LABELS: Final = ("cloud.account.id", "account_id", "aws_account_id")
+# dimensions of CloudWatch as its exporters write them, in this order: what is listed first names more
+_DIMENSIONS: Final = (
+    ("dbinstance_identifier", "database"),
+    ("dbcluster_identifier", "database"),
+    ("cache_cluster_id", "database"),
+    ("table_name", "database"),
+    ("bucket_name", "database"),
+    ("queue_name", "queue"),
+    ("topic_name", "queue"),
+    ("stream_name", "queue"),
+    ("function_name", "service"),
+    ("service_name", "service"),
+    ("target_group", "service"),
+    ("load_balancer", "service"),
+    ("instance_id", "node"),
+)
 IDENTITY_LABELS: Final = frozenset(
     {
         *APP_LABELS,
@@ -106,6 +157,15 @@ IDENTITY_LABELS: Final = frozenset(
         *NODE_LABELS,
         *(label for label, _ in WORKLOAD_LABELS),
         *("__name__", "instance", "exported_instance", "job", "exported_job", "container", "container_name"),
+        *(*COMPOSE_SERVICE, *COMPOSE_PROJECT, *ARN_LABELS, *ACCOUNT_LABELS, *CONTAINER_LABELS, "container.id"),
+        *(
+            "metrics_path",
+            "controller_pod",
+            "owner_is_controller",
+            "service.instance.id",
+            "k8s.pod.uid",
+            "k8s.node.uid",
+        ),
         *("container_id", "cluster", "prometheus", "prometheus_replica", "endpoint", "uid", "pod_ip", "host_ip"),
         *("pod_template_hash", "image", "image_id", "created_by_kind", "created_by_name", "owner_kind", "owner_name"),
     }
@@ -165,6 +225,9 @@ _OF_ARN: Final[Mapping[str, Mapping[str, int]]] = {
     },
     "ci": {"cloudformation:stack": 1, "codebuild:project": 1, "codepipeline": 0, "ecr:repository": 9},
 }
+_NO_SERVICE: Final = "unknown_service"  # what OpenTelemetry's SDKs say when nobody told them
+_SCHEME: Final = re.compile(r"^[a-z][a-z0-9+.\-]*://")
+_REPLICA: Final = re.compile(r"[-_][0-9]{1,4}$")
 _PRODUCTION: Final = re.compile(r"(?i)(?:prod|production|prd|live)(?:[-_/.].*)?")
 _CACHE_ENTRIES: Final = 100_000  # some 30 MB; telemetry that names more distinct things a day than this is rare
 
@@ -329,7 +392,7 @@ class Identity:
         return next((key for key in sorted(self.overrides) if key in said), None)
 
     def _of_pod(self, pod: str, namespace: str, labels: Mapping[str, str], owners: Owners) -> Found:
-        for kind, name in owners:
+        for kind, name in (*owners, *_owners_in(labels)):
             if kind == "Node" and pod.endswith("-" + name):
                 return "service", namespace, pod[: -len(name) - 1], "static pod without its node's name"
             if kind != "Node" and name:
@@ -345,28 +408,31 @@ class Identity:
         return _by_label(labels, namespace) or ("service", namespace, pod, "pod's own name")
 
     def _of_labels(self, labels: Mapping[str, str]) -> Found:
-        namespace, node = _first(labels, NAMESPACE_LABELS), _first(labels, NODE_LABELS)
-        instance = labels.get("instance", "")
-        if labels.get("__name__", "").startswith(NODE_METRICS) and (node or instance):
-            return "node", "-", _host(node or instance), "metric about a node"
+        namespace = _first(labels, NAMESPACE_LABELS)
+        found = _of_machine(labels) or _moved_aside(labels, namespace) or _of_mesh(labels)
+        if found:
+            return found
         pod = _first(labels, POD_LABELS)
         if pod:
             return self._of_pod(pod, namespace, labels, ())
+        return (
+            self._of_workload(labels, namespace)
+            or _by_label(labels, namespace)
+            or _of_cloud(labels)
+            or _of_host(labels, namespace)
+            or _of_scrape(labels, namespace)
+        )
+
+    def _of_workload(self, labels: Mapping[str, str], namespace: str) -> Found | None:
+        claim = _first(labels, CLAIM_LABELS)
+        if claim:
+            pod = claim.partition("-")[2]
+            match = _STATEFUL_POD.fullmatch(pod)
+            return "service", namespace, match[1] if match else claim, "a volume claim's pod"
         for label, kind in WORKLOAD_LABELS:
             if labels.get(label):
                 return "service", namespace, _workload(kind, labels[label]), f"label {label}"
-        found = _by_label(labels, namespace)
-        if found:
-            return found
-        if node:
-            return "node", "-", _host(node), "label of a node"
-        job = labels.get("job", "")
-        if job:
-            first, _, last = job.rpartition("/")
-            return "service", namespace or first, last, "label job"
-        if instance:
-            return "service", namespace, _host(instance), "label instance"
-        return "service", namespace, UNATTRIBUTED, "nothing names an entity"
+        return None
 
     def _of_resource(self, labels: Mapping[str, str]) -> Found:
         return self._of_labels({key: value for key, value in labels.items() if key != "__name__"})
@@ -397,6 +463,86 @@ def owners_of(references: Any) -> tuple[tuple[str, str], ...]:
     return tuple((_text(one.get("kind")), _text(one.get("name"))) for one in found if one.get("name"))
 
 
+def _owners_in(labels: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    for label, kind in OWNER_LABELS:
+        name = labels.get(label, "")
+        if name and name != "<none>":
+            yield labels.get(kind, kind), name
+
+
+def _of_machine(labels: Mapping[str, str]) -> Found | None:
+    metric, instance = labels.get("__name__", ""), labels.get("instance", "")
+    node = _first(labels, NODE_LABELS) or instance
+    if node and (metric.startswith(NODE_METRICS) or labels.get("job") in NODE_JOBS):
+        return "node", "-", _host(node), "metric about a node"
+    if not metric.startswith(RUNTIME_METRICS) or _first(labels, (*POD_LABELS, *CLAIM_LABELS)):
+        return None
+    composed = _of_compose(labels)
+    return composed or (("node", "-", _host(node), "what a node's runtime says of no pod") if node else None)
+
+
+def _of_compose(labels: Mapping[str, str]) -> Found | None:
+    service = _first(labels, COMPOSE_SERVICE)
+    return ("service", _first(labels, COMPOSE_PROJECT), service, "Compose service") if service else None
+
+
+def _moved_aside(labels: Mapping[str, str], namespace: str) -> Found | None:
+    """Return the service that a scraper's own labels pushed aside; what they left alone is the exporter's."""
+    service = labels.get("exported_service", "")
+    if service and not labels.get("exported_pod"):
+        return "service", namespace, service, "label exported_service"
+    if labels.get("__name__", "").startswith("probe_") and labels.get("instance"):
+        return "service", namespace, _host(_SCHEME.sub("", labels["instance"]).partition("/")[0]), "host of a probe"
+    return None
+
+
+def _of_mesh(labels: Mapping[str, str]) -> Found | None:
+    side = labels.get("reporter", "")
+    workload = labels.get(f"{side}_workload", "")
+    if side not in ("source", "destination") or workload in ("", "unknown"):
+        return None
+    return "service", labels.get(f"{side}_workload_namespace", ""), workload, f"label {side}_workload"
+
+
+def _of_cloud(labels: Mapping[str, str]) -> Found | None:
+    arn = _first(labels, ARN_LABELS) or labels.get("name", "")
+    if _ARN.fullmatch(arn):
+        return _of_arn(arn)
+    if not labels.get("__name__", "").startswith("aws_"):
+        return None
+    said = {_snake(label): value for label, value in labels.items()}
+    for dimension, kind in _DIMENSIONS:
+        if name := said.get(dimension) or said.get(f"dimension_{dimension}", ""):
+            return kind, "" if kind == "service" else "-", name, f"CloudWatch's dimension {dimension}"
+    return None
+
+
+def _of_host(labels: Mapping[str, str], namespace: str) -> Found | None:
+    composed = _of_compose(labels)
+    container = _first(labels, CONTAINER_LABELS).lstrip("/")
+    node, identifier = _first(labels, NODE_LABELS), labels.get("container.id") or labels.get("container_id", "")
+    if composed:
+        return composed
+    if container:
+        return "service", namespace, _REPLICA.sub("", container), "a container's name"
+    if node:
+        return "node", "-", _host(node), "label of a node"
+    if identifier:
+        return "service", namespace, identifier.rpartition("/")[2][:12], "a container's id"
+    account = _first(labels, ACCOUNT_LABELS)
+    return ("account", "-", account, "a cloud account") if account else None
+
+
+def _of_scrape(labels: Mapping[str, str], namespace: str) -> Found:
+    job, instance = labels.get("job", ""), labels.get("instance", "")
+    if job and not labels.get("__name__", "").startswith("kube_"):  # which speak of others than their exporter
+        first, _, last = job.rpartition("/")
+        return "service", namespace or first, last, "label job"
+    if instance and not job:
+        return "service", namespace, _host(instance), "label instance"
+    return "service", namespace, UNATTRIBUTED, "nothing names an entity"
+
+
 def _of_arn(arn: str) -> Found:
     match = _ARN.fullmatch(arn)
     if match is None:
@@ -413,7 +559,7 @@ def _of_arn(arn: str) -> Found:
 
 def _by_label(labels: Mapping[str, str], namespace: str) -> Found | None:
     for label in (*APP_LABELS, *SERVICE_LABELS):
-        if labels.get(label):
+        if labels.get(label) and not labels[label].startswith(_NO_SERVICE):
             return "service", namespace, labels[label], f"label {label}"
     return None
 
@@ -435,6 +581,11 @@ def _items(labels: Mapping[str, str] | None) -> tuple[tuple[str, str], ...]:
 
 def _mapping(value: Any) -> Mapping[str, Any]:
     return value if isinstance(value, Mapping) else {}
+
+
+def _snake(label: str) -> str:
+    """Return a dimension's name as exporters write it, whether they kept its capitals or not."""
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", label).lower()
 
 
 def _text(value: Any) -> str:
