@@ -43,6 +43,9 @@ FORMATS: Final[Mapping[str, BuildFormat]] = {
     "kubernetes-objects": _json("kubernetes_objects", "KubernetesObjects"),
     "spans": _json("spans", "Spans"),
     "aws-cost-explorer": _json("aws_cost_explorer", "AwsCostExplorer"),
+    "aws-cost-anomalies": _json("aws_cost_anomalies", "AwsCostAnomalies"),
+    "focus": _own("focus", "Focus"),
+    "opencost": _json("opencost", "Opencost"),
 }
 
 

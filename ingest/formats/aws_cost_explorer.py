@@ -1,4 +1,8 @@
-"""AWS Cost Explorer: one `GetCostAndUsage` answer a message, as JSON; a row a period and group.
+"""AWS Cost Explorer: one `GetCostAndUsage` answer a message, as JSON; a row a period and entity.
+
+Groups by TAG or COST_CATEGORY have keys `name$value`: where they name an entity as labels would (`app$store`), the
+amount is that entity's; else it is the account's that the group's keys name, as `Amazon EC2+123456789012`. Several
+groups of one entity are added up, so whoever asks joins the pages of an answer into one message (our puller does).
 
 The answer does not say when it was given, and a cost row's time is when the amount became known. Whoever asks stamps
 it: `{"known_at": RFC 3339 or seconds, "response": {...}}`, or a field `known_at` beside `ResultsByTime`. Else it is
@@ -17,6 +21,7 @@ import polars as pl
 
 from engine.ports import Decoded
 from engine.schemas import Kind, conform
+from ingest.cost_rows import entity_of, no_amount, summed
 from ingest.identity import Identity
 from ingest.refused import Refused
 from ingest.scrub import Scrubber
@@ -57,7 +62,7 @@ class _Answer(msgspec.Struct):
 @dataclass(frozen=True, slots=True)
 class _Row:
     at: int
-    account: str
+    keys: Sequence[str]
     start: str
     end: str
     known_at: Stamp
@@ -97,9 +102,10 @@ class AwsCostExplorer:
             rows += found
         frame = self._frame(rows)
         frame = refused.where(frame, pl.col("unit") != "USD", "an amount is missing or not in USD")
-        frame = refused.where(frame, ~pl.col("amount_usd").is_finite(), "an amount is not a number")
+        frame = refused.where(frame, no_amount(), "an amount is not a number")
         bounds = pl.col("period_start_ms") >= pl.col("period_end_ms")
         frame = refused.where(frame, bounds | pl.col("ts_ms").is_null(), OUTSIDE)
+        frame = summed(frame)
         frame = frame.with_columns(refused.offsets_of(frame["at"]))
         return Decoded(conform("costs", frame), refused.letters())
 
@@ -108,7 +114,7 @@ class AwsCostExplorer:
         known_ms = stamps_ms([row.known_at for row in rows])
         stamped = pl.Series([row.known_at is not None for row in rows], dtype=pl.Boolean)
         amounts = pl.Series([row.amount.Amount if row.amount else None for row in rows], dtype=pl.String)
-        entities = [self.identity.account(row.account) for row in rows]
+        entities = [self._entity(row.keys) for row in rows]
         return pl.DataFrame(
             {
                 "at": pl.Series([row.at for row in rows], dtype=pl.Int64),
@@ -122,6 +128,11 @@ class AwsCostExplorer:
             }
         )
 
+    def _entity(self, keys: Sequence[str]) -> str:
+        """Return whose a group is; a tag without a value says nothing."""
+        tags = dict(key.split("$", 1) for key in keys if "$" in key)
+        return entity_of(self.identity, tags, [key for key in keys if not key.endswith("$")])
+
 
 def _rows(at: int, answer: _Answer, came: Stamp) -> Iterator[_Row]:
     inner = answer.response or answer
@@ -130,9 +141,8 @@ def _rows(at: int, answer: _Answer, came: Stamp) -> Iterator[_Row]:
         period = result.TimePeriod
         groups = result.Groups or ([_Group(["total"], result.Total)] if result.Total else [])
         for group in groups:
-            account = "+".join(group.Keys)
             amount = _amount(group.Metrics)
-            yield _Row(at, account, period.Start, period.End, known_at, amount, result.Estimated)
+            yield _Row(at, group.Keys, period.Start, period.End, known_at, amount, result.Estimated)
 
 
 def _amount(metrics: Mapping[str, _Amount]) -> _Amount | None:
