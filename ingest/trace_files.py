@@ -25,16 +25,21 @@ _LONGEST_LINE: Final = 8  # chunks; what has no line's end for so long is no tab
 _ARCHIVES: Final = (".tar.gz", ".tgz", ".tar")
 _ENDINGS: Final = re.compile(r"(\.(csv|json|jsonl|ndjson|parquet|tar|tgz))?(\.gz)?$", re.IGNORECASE)
 _NO_DATA: Final = ("readme", "license", "_success", "schema", "sha1sum", "sha256sum", "md5sum")
+_BROKEN: Final = (tarfile.TarError, EOFError, zlib.error, OSError)
 NO_TABLE: Final = "belongs to no table of this trace"
 
 
 @dataclass(frozen=True, slots=True)
 class TraceFile:
-    """One file of one table: `member` names it inside the archive `path`, "" where it lies there itself."""
+    """One file of one table, or an archive that holds such files.
+
+    members     of an archive: the files in it that are the table's; empty for all of them
+    """
 
     path: Path
     name: str
-    member: str = ""
+    archive: bool = False
+    members: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,14 +78,22 @@ def find(path: Path, tables: Mapping[str, Sequence[str]]) -> Found:
     return Found({table: tuple(files) for table, files in sorted(found.items())}, unread)
 
 
-def chunks(file: TraceFile) -> Iterator[Chunk]:
-    """Yield what a file holds, unpacked, in chunks of whole lines; of a damaged one all that comes before the damage.
+def contents(file: TraceFile) -> Iterator[tuple[str, Iterator[Chunk]]]:
+    """Yield the name and the content of a file, or of each file in an archive, which is read as a stream.
 
-    Raises SourceError when the file cannot be opened.
+    Contents come unpacked, in chunks of whole lines; of a damaged one all that is before the damage. Each is to be
+    read to its end before the next one. Raises SourceError when the file cannot be opened.
     """
+    if file.archive:
+        yield from _archived(file)
+    else:
+        yield file.name, _chunks(_plain(file.path))
+
+
+def _chunks(pieces: Iterable[tuple[bytes, str]]) -> Iterator[Chunk]:
     tail = b""
     problem = ""
-    for text, problem in _member(file) if file.member else _plain(file.path):  # noqa: B007 - the last one is used below
+    for text, problem in pieces:  # noqa: B007 - the last one is used below
         tail += text
         if len(tail) >= CHUNK_BYTES:
             whole, tail = _cut(tail)
@@ -94,7 +107,7 @@ def chunks(file: TraceFile) -> Iterator[Chunk]:
 
 def is_parquet(file: TraceFile) -> bool:
     """Return whether the file is Parquet, by its first bytes."""
-    if file.member:
+    if file.archive:
         return False
     with _opened(file.path) as opened:
         return opened.read(len(PARQUET_MAGIC)) == PARQUET_MAGIC
@@ -117,15 +130,17 @@ def _files(path: Path) -> list[Path]:
 def _tables_in(
     file: Path, named: Path, above: str, tables: Mapping[str, Sequence[str]]
 ) -> Iterator[tuple[str, TraceFile]]:
+    """Yield the tables that a file belongs to. An archive named after a table is only that; others are looked into."""
     table = _table_of(PurePosixPath(above, named.as_posix()), tables)
-    if not file.name.lower().endswith(_ARCHIVES):
-        if table is not None:
-            yield table, TraceFile(file, named.as_posix())
-        return
-    for member in _members(file):
-        inside = _table_of(PurePosixPath(member), tables) or table
-        if inside is not None:
-            yield inside, TraceFile(file, f"{named.as_posix()}:{member}", member)
+    archive = file.name.lower().endswith(_ARCHIVES)
+    if table is not None:
+        yield table, TraceFile(file, named.as_posix(), archive)
+    elif archive:
+        inside: dict[str, list[str]] = {}
+        for member in _members(file):
+            if (found := _table_of(PurePosixPath(member), tables)) is not None:
+                inside.setdefault(found, []).append(member)
+        yield from ((one, TraceFile(file, named.as_posix(), True, tuple(names))) for one, names in inside.items())
 
 
 def _table_of(named: PurePosixPath, tables: Mapping[str, Sequence[str]]) -> str | None:
@@ -145,8 +160,8 @@ def _members(path: Path) -> list[str]:
     names: list[str] = []
     try:
         with tarfile.open(path, mode="r|*") as tar:
-            names += [one.name for one in tar if one.isfile()]
-    except (tarfile.TarError, EOFError, zlib.error, OSError) as error:
+            names.extend(one.name for one in tar)
+    except _BROKEN as error:
         if not names:
             raise SourceError(f"{path}: {error}; bring the file again") from error
     return names
@@ -178,15 +193,37 @@ def _inflated(pieces: Iterable[bytes]) -> Iterator[tuple[bytes, str]]:
         yield b"", "the gzip stream ends early; the rows before the cut are used"
 
 
-def _member(file: TraceFile) -> Iterator[tuple[bytes, str]]:
-    """Yield pieces of one file of an archive. The archive is read from its beginning."""
+def _archived(file: TraceFile) -> Iterator[tuple[str, Iterator[Chunk]]]:
+    damaged: list[str] = []
     try:
         with tarfile.open(file.path, mode="r|*") as tar:
-            found = next((tar.extractfile(info) for info in tar if info.name == file.member), None)
-            while found is not None and (piece := found.read(_RAW_BYTES)):
-                yield piece, ""
-    except (tarfile.TarError, EOFError, zlib.error, OSError) as error:
-        yield b"", f"the archive is damaged ({error}); the rows before the damage are used"
+            for info in tar:
+                wanted = info.name in file.members if file.members else _is_data(info.name)
+                opened = tar.extractfile(info) if wanted else None
+                if opened is not None:
+                    yield f"{file.name}:{info.name}", _chunks(_member(opened, damaged))
+    except _BROKEN as error:
+        if not damaged:
+            yield file.name, iter([Chunk(b"", _told(error))])
+
+
+def _is_data(name: str) -> bool:
+    base = PurePosixPath(name).name
+    return not base.startswith(".") and _ENDINGS.sub("", base).lower() not in _NO_DATA
+
+
+def _member(opened: IO[bytes], damaged: list[str]) -> Iterator[tuple[bytes, str]]:
+    """Yield pieces of one file of an archive, and tell where it broke."""
+    try:
+        while piece := opened.read(_RAW_BYTES):
+            yield piece, ""
+    except _BROKEN as error:
+        damaged.append(_told(error))
+        yield b"", damaged[-1]
+
+
+def _told(error: Exception) -> str:
+    return f"the archive is damaged ({error}); the rows before the damage are used"
 
 
 def _opened(path: Path) -> IO[bytes]:

@@ -19,7 +19,7 @@ import polars as pl
 from engine.types import DeadLetter
 from ingest.csv_file import excerpt
 from ingest.refused import UNREADABLE, why
-from ingest.trace_files import Chunk, TraceFile, chunks, is_parquet
+from ingest.trace_files import Chunk, TraceFile, contents, is_parquet
 
 MOST_TOLD: Final = 1_000
 """How many rows a table's dead letters name one by one; the rest are counted by file and reason."""
@@ -130,9 +130,13 @@ class Sieve:
 def batches(files: Iterable[TraceFile], table: Table, sieve: Sieve) -> Iterator[pl.DataFrame]:
     """Yield the rows of a table's files: its columns, typed, and `row`, their number in the file from 1 on."""
     for file in files:
-        sieve.file = file.name
-        for frame in _parquet(file, table, sieve) if is_parquet(file) else _lines(file, table, sieve):
-            yield typed(frame, table, sieve)
+        if is_parquet(file):
+            sieve.file = file.name
+            yield from (typed(frame, table, sieve) for frame in _parquet(file, table, sieve))
+            continue
+        for name, chunks in contents(file):
+            sieve.file = name
+            yield from (typed(frame, table, sieve) for frame in _lines(chunks, table, sieve))
 
 
 def typed(frame: pl.DataFrame, table: Table, sieve: Sieve) -> pl.DataFrame:
@@ -176,11 +180,11 @@ def _found(frame: pl.DataFrame, column: Column) -> pl.Expr:
     return pl.coalesce(found) if found else pl.lit(None, _JSON_TYPES[column.type])
 
 
-def _lines(file: TraceFile, table: Table, sieve: Sieve) -> Iterator[pl.DataFrame]:
+def _lines(chunks: Iterable[Chunk], table: Table, sieve: Sieve) -> Iterator[pl.DataFrame]:
     """Yield the rows of a text file. The first byte tells JSON lines from CSV."""
     read: _Csv | _Json | None = None
     row = 1
-    for chunk in chunks(file):
+    for chunk in chunks:
         content = chunk.content
         if read is None and content.strip():
             read = _Json(table) if content.lstrip()[:1] == b"{" else _csv(content, table, sieve)
@@ -218,7 +222,10 @@ def _pieces(content: bytes, row: int, read: _Csv | _Json, sieve: Sieve) -> Itera
 
 def _csv(content: bytes, table: Table, sieve: Sieve) -> _Csv | None:
     first = content.partition(b"\n")[0].decode("utf-8-sig", errors="replace").rstrip("\r")
-    fields = next(csv.reader([first]), [])
+    try:
+        fields = next(csv.reader([first]), [])
+    except csv.Error:  # no CSV at all
+        fields = []
     if table.order:
         short = len(table.order) - len(fields)
         return _Csv(table.order[: len(fields)] if 0 < short <= table.optional else table.order, table)
@@ -388,5 +395,3 @@ def _unwrapped(frame: pl.DataFrame) -> pl.DataFrame:
 
 Rows = Callable[[pl.DataFrame, Sieve], pl.DataFrame]
 """Turns a batch of a table into rows of a partition."""
-
-__all__ = ["Chunk", "Column", "Rows", "Sieve", "Table", "batches", "typed"]
