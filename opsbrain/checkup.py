@@ -95,12 +95,17 @@ def _identity(settings: Settings) -> str:
 
 
 def _http(settings: Settings) -> str:
-    from opsbrain.http_guard import token_of
-    from opsbrain.service import check_journal_room, listening
+    from opsbrain.access import CONSOLE, INGEST
+    from opsbrain.doors import rules_of
+    from opsbrain.http_guard import access_of
+    from opsbrain.service import check_journal_room
+    from opsbrain.serving import listening
 
-    http = settings.http
-    guarded = "a token is asked for" if token_of(http) else "open to this machine, without a token"
+    http, access = settings.http, access_of(settings.http, settings.receivers)
+    asked = [door for door in (CONSOLE, INGEST) if access.needs_token(door)]
+    guarded = "a token is asked for" if asked else "open to this machine, without a token"
     check_journal_room(settings)
+    rules_of(http, access)
     listening(http.host, http.port).close()
     return f"{http.host}:{http.port} is free; {guarded}"
 

@@ -31,6 +31,7 @@ from opsbrain.collect import Collected
 from opsbrain.journal import Journal
 from opsbrain.journal_reader import Damaged, Entry, IdleMark, JournalReader
 from opsbrain.live_view import Received
+from opsbrain.sources import Source
 
 BATCH_MESSAGES: Final = 5_000  # a few MB: one step stays well under a second, so that a stop is heard soon
 PART: Final = "live"
@@ -117,6 +118,24 @@ class Live:
             dead_letters=self._pipeline.dead_letters.total(),
             latest_ms=max((one.latest_ms for one in windows), default=-1),
         )
+
+    def sources(self) -> list[Source]:
+        """Return where the rows of each input went; may be asked from another thread."""
+        letters = dict(self._pipeline.dead_letters)
+        return [
+            Source(
+                name=name,
+                kind=self._inputs[name].input.format.kind,
+                accepted=window.counts["accepted"],
+                late=window.counts["late"],
+                duplicate=window.counts["duplicate"],
+                dead_lettered=letters.get(name, 0),
+                dropped=dict(window.dropped),
+                crowded=dict(window.crowded),
+                latest_ms=window.latest_ms,
+            )
+            for name, window in self._pipeline.windows.items()
+        ]
 
     def step(self, now_ms: int) -> bool:
         """Work off one batch, if there is any; return whether there was."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -13,6 +13,7 @@ from opsbrain.notify.outbox import Entry, Outbox
 from opsbrain.report.history import wanted
 from opsbrain.report.view import Plotted, ReportView, SeriesKey, Told
 from opsbrain.report.words import moment, plural
+from opsbrain.sources import Source
 from opsbrain.store import Store
 
 SHOWN_INCIDENTS: Final = 50
@@ -65,6 +66,7 @@ def store_view(
     title: str = "live",
     series: SeriesOf = lambda keys: {},
     received: Received = Received(),
+    sources: Sequence[Source] = (),
 ) -> ReportView:
     """Return the view of the store in `folder`; opens what it reads, so any thread may call it.
 
@@ -89,6 +91,7 @@ def store_view(
         until_ms=received.until_ms,
         calm=calm(received),
         origin="live telemetry",
+        sources=[one for one in sources if one.received],
     )
 
 

@@ -1,90 +1,221 @@
-"""The HTTP receivers: `POST /receive/{format}`; the answer 202 means that the messages are on disk.
+"""The HTTP receivers; a 2xx answer means that the body is durable: in the journal, or acknowledged by Kafka.
 
-202 {"received": n}      they are in the journal; what becomes of them, late and dead letters too, is counted later
-400, 415                 the body's compression cannot be undone
-404                      no such format
-413                      larger than `http.max_body_mb`
-429, with Retry-After    the journal is full, or its disk fails: nothing was kept, send the same again
+POST /api/v1/write              Prometheus remote-write 1.0 and 2.0: 204
+POST /v1/{logs,metrics,traces}  OTLP/HTTP, protobuf or JSON: 200
+POST /fluentbit, /events, /hooks/{gitlab,github,argocd,alertmanager,terraform,junit,cloudtrail,falco}, /receive/{format}
+                                202 {"received": n}; what becomes of them, late and dead letters too, is counted later
+
+What is refused is not kept:
+400                             the body cannot be read
+401                             GitHub's signature is wrong
+404                             no such format, or no place for it
+413                             larger than `http.max_body_mb`, or than Kafka takes
+415                             a type or an encoding that is not taken
+429, 503, with Retry-After      the journal or memory is full, or the disk or the broker fails: send the same again
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping
+import threading
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Final
 
-from starlette.concurrency import run_in_threadpool
+import anyio
+import anyio.to_thread
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 
 from engine.errors import DataError, Retryable
-from opsbrain.journal import Journal
-from opsbrain.receive_body import TooLarge, UnknownEncoding, decompressed, messages_of
+from ingest.split import records_of
+from opsbrain.access import Access
+from opsbrain.endpoints import ENDPOINTS, EVENTS, OTLP, REMOTE_WRITE, events_format
+from opsbrain.keep import Keep, NoPlace, TooLarge, Unavailable
+from opsbrain.receive_body import BodyLimits, Budget, Held, UnknownEncoding, decompressed, read_body
+from opsbrain.remote_write_http import PROTO_2, message_of, undone, written
+from opsbrain.replies import (
+    JSON,
+    PROTOBUF,
+    OtlpReply,
+    OursReply,
+    RemoteWriteReply,
+    Reply,
+    busy_status,
+    media_of,
+)
+
+_THREADS: Final = 32  # each waits for the disk or the broker; the console has threads of its own
+_UNSIGNED_SHARE: Final = 4  # of memory that may hold bodies whose signature is looked at when they are whole
+_JSON_START: Final = (b"{", b"[", b"\xef\xbb\xbf")
+
+Told = Mapping[str, str]
+
+
+class BadSignature(DataError):
+    """A body is not signed by who says so."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What receivers hold requests to."""
+
+    access: Access
+    limits: BodyLimits
+    budget: Budget
+
+
+class Tally:
+    """Counts requests by format and outcome; thread-safe."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._counts: dict[str, Counter[str]] = {}
+
+    def add(self, format: str, outcome: str, size: int = 0) -> None:
+        """Count one request of a format; `outcome` is "kept" or its status."""
+        with self._lock:
+            counts = self._counts.setdefault(format, Counter())
+            counts[outcome] += 1
+            counts["bytes"] += size
+
+    def counts(self) -> dict[str, dict[str, int]]:
+        """Return requests by outcome, and the bytes kept, of each format that was asked for."""
+        with self._lock:
+            return {name: dict(one) for name, one in sorted(self._counts.items())}
 
 
 class Receivers:
-    """Takes messages of each format into its journal. `woken` is called when something came."""
+    """Takes the bodies of requests, whole, to where they are kept."""
 
-    def __init__(
-        self,
-        journals: Mapping[str, Journal],
-        max_body_bytes: int,
-        clock: Callable[[], int],
-        woken: Callable[[], None] = lambda: None,
-    ) -> None:
-        self._journals = journals
-        self._max_body_bytes = max_body_bytes
-        self._clock = clock
-        self._woken = woken
+    def __init__(self, keep: Keep, formats: Sequence[str], rules: Rules, tally: Tally | None = None) -> None:
+        """Take bodies of these `formats`; endpoints of others answer 404."""
+        self._keep = keep
+        self._formats = tuple(formats)
+        self._rules = rules
+        self._tally = tally or Tally()
+        self._unsigned = Budget(rules.budget.max_bytes // _UNSIGNED_SHARE)
+        self._threads: anyio.CapacityLimiter | None = None
 
     def routes(self) -> list[Route]:
         """Return the routes to mount."""
-        return [Route("/receive/{format}", self._receive, methods=["POST"])]
+        ours = {path: name for path, name in ENDPOINTS.items() if path not in OTLP and path != REMOTE_WRITE}
+        return [
+            _post(REMOTE_WRITE, partial(self._take, RemoteWriteReply(), self._remote_write)),
+            *(_post(path, partial(self._take, OtlpReply(), partial(self._otlp, name))) for path, name in OTLP.items()),
+            *(_post(path, partial(self._take, OursReply(), partial(self._ours, name))) for path, name in ours.items()),
+            _post("/receive/{format}", partial(self._take, OursReply(), partial(self._ours, ""))),
+        ]
 
-    async def _receive(self, request: Request) -> Response:
-        name = request.path_params["format"]
-        journal = self._journals.get(name)
-        if journal is None:
-            return _refused(404, f"format {name[:40]!r} is not known; one of: {', '.join(self._journals)}")
+    async def _take(self, reply: Reply, work: Work, request: Request) -> Response:
+        """Answer one request; every way in which it may fail is here."""
+        retry_after_s: float | None = None
         try:
-            raw = await self._body(request)
-            received = await run_in_threadpool(self._keep, journal, raw, request.headers)
-        except TooLarge as error:
-            return _refused(413, str(error))
+            with self._rules.budget.holding() as held:
+                return reply.accepted(request, await work(request, held))
         except Retryable as error:
-            return _refused(429, str(error), {"retry-after": str(math.ceil(error.retry_after_s))})
-        except UnknownEncoding as error:
-            return _refused(415, str(error))
-        except DataError as error:
-            return _refused(400, str(error))
+            agent = request.headers.get("user-agent", "")
+            status = 503 if isinstance(error, Unavailable) else busy_status(agent)
+            retry_after_s, why = error.retry_after_s, str(error)
+        except (DataError, NoPlace) as error:
+            status, why = _STATUS.get(type(error), 400), str(error)
         except ClientDisconnect:
-            return _refused(400, "the connection was closed before the body was whole")
-        self._woken()
-        return JSONResponse({"received": received}, 202)
+            status, why = 400, "the connection was closed before the body was whole"
+        self._tally.add(self._format_of(request), str(status))
+        return reply.refused(request, status, why, retry_after_s)
 
-    async def _body(self, request: Request) -> bytes:
-        limit = self._max_body_bytes
-        told = request.headers.get("content-length", "")
-        if told.isdigit() and int(told) > limit:
-            raise TooLarge(f"the body is larger than {limit:,} bytes")
-        parts: list[bytes] = []
-        size = 0
-        async for part in request.stream():
-            size += len(part)
-            if size > limit:
-                raise TooLarge(f"the body is larger than {limit:,} bytes")
-            parts.append(part)
-        return b"".join(parts)
+    async def _remote_write(self, request: Request, held: Held) -> Told:
+        proto = message_of(request.headers)
+        block = await self._whole(request, held)
 
-    def _keep(self, journal: Journal, raw: bytes, headers: Mapping[str, str]) -> int:
-        """Cut the body into messages and write them down; runs in a thread, since it waits for the disk."""
-        encoding = headers.get("content-encoding", "").strip().lower()
-        body = decompressed(raw, encoding, self._max_body_bytes)
-        messages = messages_of(body, headers.get("content-type", ""))
-        if messages:
-            journal.append(messages, self._clock())
-        return len(messages)
+        def keep() -> Told:
+            message = undone(block, self._rules.limits.max_bytes, held.take)
+            told = written(message) if proto == PROTO_2 else {}
+            self._kept(ENDPOINTS[REMOTE_WRITE], block, records=len(message))
+            return told
+
+        return await self._in_thread(keep)
+
+    async def _otlp(self, name: str, request: Request, held: Held) -> Told:
+        if media_of(request.headers) not in (JSON, PROTOBUF):
+            raise UnknownEncoding(f"Content-Type: send {PROTOBUF} or {JSON}")
+        raw = await self._whole(request, held)
+
+        def keep() -> Told:
+            body = self._undone(raw, request, held)
+            return self._kept(name, body, records=len(body))
+
+        return await self._in_thread(keep)
+
+    async def _ours(self, name: str, request: Request, held: Held) -> Told:
+        name = name or request.path_params["format"]
+        self._check_known(name)
+        path = request.url.path
+        raw = await (self._signed(request, held) if path == "/hooks/github" else self._whole(request, held))
+        if request.headers.get("x-github-event") == "ping":  # sent once, when a hook is set up; says nothing
+            return {"received": "0"}
+
+        def keep() -> Told:
+            body = self._undone(raw, request, held)
+            return self._kept(events_format(body) if path == EVENTS else name, body, _records(body))
+
+        return await self._in_thread(keep)
+
+    async def _whole(self, request: Request, held: Held) -> bytes:
+        return await read_body(request.stream(), request.headers, self._rules.limits, held)
+
+    async def _signed(self, request: Request, held: Held) -> bytes:
+        """Return the body of GitHub's hook, once its signature is right or a token makes it unnecessary."""
+        access = self._rules.access
+        if access.opens("github", request.headers):
+            return await self._whole(request, held)
+        with self._unsigned.holding() as few:
+            raw = await self._whole(request, few)
+            if not access.is_signed(request.headers, raw):
+                raise BadSignature("X-Hub-Signature-256 is not that of this body and receivers.github_secret")
+            held.take(few.bytes)
+            return raw
+
+    def _undone(self, raw: bytes, request: Request, held: Held) -> bytes:
+        encoding = request.headers.get("content-encoding", "").strip().lower()
+        return decompressed(raw, encoding, self._rules.limits.max_bytes, held.take)
+
+    def _kept(self, name: str, body: bytes, records: int) -> Told:
+        """Make the body durable; one without any records says nothing, and is only answered."""
+        self._check_known(name)
+        if records:
+            self._keep.keep(name, body)
+            self._tally.add(name, "kept", len(body))
+        return {"received": str(records)}
+
+    def _check_known(self, name: str) -> None:
+        if name not in self._formats:
+            raise NoPlace(f"format {name[:40]!r} is not known; one of: {', '.join(self._formats)}")
+
+    async def _in_thread(self, keep: Callable[[], Told]) -> Told:
+        if self._threads is None:
+            self._threads = anyio.CapacityLimiter(_THREADS)
+        return await anyio.to_thread.run_sync(keep, limiter=self._threads)
+
+    def _format_of(self, request: Request) -> str:
+        name = ENDPOINTS.get(request.url.path) or str(request.path_params.get("format", ""))
+        return name if name in self._formats else "unknown"
 
 
-def _refused(status: int, why: str, headers: Mapping[str, str] | None = None) -> Response:
-    return JSONResponse({"error": why}, status, headers)
+Work = Callable[[Request, Held], Awaitable[Told]]
+
+_STATUS: Final[Mapping[type, int]] = {TooLarge: 413, UnknownEncoding: 415, NoPlace: 404, BadSignature: 401}
+
+
+def _post(path: str, handler: Callable[[Request], Awaitable[Response]]) -> Route:
+    return Route(path, handler, methods=["POST"])
+
+
+def _records(body: bytes) -> int:
+    """Return how many records a body holds: those of JSON are told, anything else is one."""
+    start = body.lstrip()[:3]
+    if not start:
+        return 0
+    return len(records_of(body)) if start.startswith(_JSON_START) else 1

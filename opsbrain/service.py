@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -12,32 +11,33 @@ from dataclasses import replace
 from types import TracebackType
 from typing import Final
 
-import uvicorn
-from starlette.applications import Starlette
-
-from engine.errors import ConfigError, SourceError
+from engine.errors import ConfigError
 from engine.store import SqliteStore
 from ingest.identity import Identity
 from ingest.registry import FORMATS, format_of
+from ingest.scrub import Scrubber
 from opsbrain.concluding import Conclusions, Deliverer
-from opsbrain.console import FAILURES, console_routes
+from opsbrain.console import console_routes
+from opsbrain.doors import GRACE_S, build_doors
 from opsbrain.folder_lock import lock_folder
-from opsbrain.http_guard import HttpGuard, token_of
+from opsbrain.http_guard import access_of
 from opsbrain.journal import Journal
+from opsbrain.keep import JournalKeep
 from opsbrain.live import CHECKPOINTS, Input, Live, LiveConfig
 from opsbrain.live_view import store_view
 from opsbrain.notify.outbox import FILE_NAME as OUTBOX
 from opsbrain.notify.outbox import Outbox
 from opsbrain.notify.registry import build_notifiers
-from opsbrain.receivers import Receivers
+from opsbrain.receivers import Tally
 from opsbrain.recent import Recent
 from opsbrain.report.view import ReportView
 from opsbrain.settings import Settings
+from opsbrain.sources import Source
+from opsbrain.sources_api import sources_routes
 from opsbrain.store import Store
 from opsbrain.wiring import engine_config
 
 JOURNAL: Final = "journal"
-GRACE_S: Final = 3.0  # for requests and deliveries under way when we are asked to stop
 WAIT_S: Final = 0.2  # how soon a stop, or silence, is noticed when nothing comes
 
 Clock = Callable[[], int]
@@ -75,8 +75,12 @@ class Service:
     @property
     def address(self) -> str:
         """Return where it listens, as a URL."""
-        host, port = self._socket.getsockname()[:2]
-        return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        return self._servers.address
+
+    @property
+    def grpc_port(self) -> int:
+        """Return the port of OTLP over gRPC, or 0 when it is off."""
+        return self._servers.grpc_port
 
     def stop(self) -> None:
         """Ask `run` to end. May be called from a signal handler or another thread."""
@@ -84,29 +88,16 @@ class Service:
 
     def run(self) -> None:
         """Serve and work until `stop`; then answer what is under way, checkpoint and return."""
-        server = uvicorn.Server(
-            uvicorn.Config(
-                self._app,
-                log_config=None,
-                log_level="warning",
-                access_log=False,
-                lifespan="off",
-                timeout_graceful_shutdown=int(GRACE_S),
-            )
-        )
-        serving = threading.Thread(target=server.run, args=([self._socket],), name="http", daemon=True)
-        serving.start()
+        self._servers.start()
         self._deliverer.start()
         try:
             while not self._stopping:
                 self._woken.clear()
                 if not self.live.step(self._clock()):
                     self._woken.wait(WAIT_S)
-                if not serving.is_alive():
-                    raise SourceError("the HTTP server stopped by itself; its log says why")
+                self._servers.check()
         finally:
-            server.should_exit = True
-            serving.join(GRACE_S + 2)
+            self._servers.stop()
             self._deliverer.stop(GRACE_S)
         self._finish()
 
@@ -114,7 +105,12 @@ class Service:
         """Return what the console shows: the store, the plots in memory, and how far we have come."""
         from_ms, until_ms = self._recent.span()
         received = replace(self.live.received(), from_ms=from_ms, until_ms=until_ms)
-        return store_view(self._folder, series=self._recent.series, received=received)
+        return store_view(self._folder, series=self._recent.series, received=received, sources=self.sources())
+
+    def sources(self) -> list[Source]:
+        """Return where the rows of each input went; may be asked from another thread."""
+        scrubbed = {name: dict(one.counts) for name, one in self._scrubbers.items()}
+        return [replace(one, scrubbed=scrubbed[one.name]) for one in self.live.sources()]
 
     def _finish(self) -> None:
         """Work off what came last, as far as that takes moments; the rest waits in the journal for the next start."""
@@ -125,7 +121,7 @@ class Service:
 
     def _build(self, settings: Settings, opened: ExitStack) -> None:
         """Build everything, what is cheap to refuse first; what is opened is closed by `opened`."""
-        token_of(settings.http)
+        access = access_of(settings.http, settings.receivers)
         notifiers = build_notifiers(settings.notify)
         config = LiveConfig(
             engine_config(settings, keep_history=True),
@@ -137,9 +133,9 @@ class Service:
         folder = settings.store.folder
         opened.callback(os.close, lock_folder(folder, who="`opsbrain up`", remedy="set store.folder"))
         journals = _journals(settings, opened)
-        receivers = Receivers(journals, settings.http.max_body_mb << 20, self._clock, self._woken.set)
-        self._app = HttpGuard(application(settings, receivers, self._view), settings.http)
-        self._socket = opened.enter_context(listening(settings.http.host, settings.http.port))
+        keep, tally = JournalKeep(journals, self._clock, self._woken.set), Tally()
+        console = [*console_routes(self._view), *sources_routes(self.sources, tally)]
+        self._servers, self._app = build_doors(settings, access, keep, list(FORMATS), console, tally, opened)
         give_up_after_ms = settings.notify.give_up_after_s * 1000
         self._deliverer = Deliverer(folder, notifiers, give_up_after_ms, self._clock)
         store = opened.enter_context(Store(folder))
@@ -148,15 +144,10 @@ class Service:
         checkpoints = SqliteStore(folder / CHECKPOINTS)
         opened.callback(checkpoints.close)
         flush = Conclusions(store, outbox, notifiers, self._deliverer.wake)
-        inputs = [Input(name, format_of(name, identity), journal) for name, journal in journals.items()]
+        self._scrubbers = {name: Scrubber() for name in journals}
+        inputs = [Input(name, format_of(name, identity, self._scrubbers[name]), one) for name, one in journals.items()]
         self.live = Live(config, inputs, checkpoints, flush, self._clock(), self._recent)
         opened.callback(self.live.close)
-
-
-def application(settings: Settings, receivers: Receivers, view: Callable[[], ReportView] | None = None) -> Starlette:
-    """Return the web application: receivers and console; without a `view` the console shows the store alone."""
-    console = console_routes(view or (lambda: store_view(settings.store.folder)))
-    return Starlette(routes=[*receivers.routes(), *console], exception_handlers=FAILURES)
 
 
 def identity_of(settings: Settings) -> Identity:
@@ -187,20 +178,3 @@ def _journals(settings: Settings, opened: ExitStack) -> Mapping[str, Journal]:
         journals[name] = Journal(folder / name, settings.store.journal_mb << 20)
         opened.callback(journals[name].close)
     return journals
-
-
-def listening(host: str, port: int) -> socket.socket:
-    """Return a socket that listens there; raise SourceError that names the key when it cannot."""
-    try:
-        family, kind, proto, _, address = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM)[0]
-        listener = socket.socket(family, kind, proto)
-    except OSError as error:
-        raise SourceError(f"http.host = {host}: {error.strerror}") from error
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(address)
-        listener.listen(512)
-    except OSError as error:
-        listener.close()
-        raise SourceError(f"{host}:{port}: cannot listen: {error.strerror}; set http.port") from error
-    return listener

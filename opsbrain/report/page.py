@@ -15,6 +15,7 @@ from opsbrain.report.actions import Script, script
 from opsbrain.report.overview import overview, span
 from opsbrain.report.plot import Mark, Plot, draw
 from opsbrain.report.view import ReportView, Told
+from opsbrain.sources import reasons
 
 MAX_PLOTS: Final = 8
 MAX_SYMPTOMS: Final = 4
@@ -115,6 +116,7 @@ def _template() -> jinja2.Template:
         "checks",
         "expected",
     )
+    environment.filters["reasons"] = reasons
     environment.filters |= {name: getattr(words, name) for name in names}
     return environment.get_template("page.html.j2")
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from engine.types import Fix, Floats, Incident, Ints
+from opsbrain.sources import Source
 
 SeriesKey = tuple[str, str]
 """(entity, indicator)"""
@@ -63,6 +64,7 @@ class ReportView:
     refresh_s       let the browser load the page again after so many seconds; 0 for never
     calm            what is said, in a heading and a sentence, where there is no incident
     origin          what the page was made from
+    sources         where the rows of each input went; those that never said anything are not shown
     """
 
     title: str
@@ -80,3 +82,4 @@ class ReportView:
     refresh_s: int = 0
     calm: tuple[str, str] = ALL_AS_EXPECTED
     origin: str = "recorded telemetry"
+    sources: Sequence[Source] = ()

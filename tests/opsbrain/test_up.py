@@ -16,6 +16,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
 import opsbrain
@@ -25,14 +26,18 @@ from engine.values import to_json
 from ingest.registry import source
 from opsbrain.cli import main
 from opsbrain.commands.demo import RECORDING
+from opsbrain.console import FAILURES
 from opsbrain.export import newest, read_export
-from opsbrain.http_guard import HttpGuard
+from opsbrain.http_guard import HttpGuard, access_of
 from opsbrain.journal import Journal
-from opsbrain.receivers import Receivers
+from opsbrain.keep import JournalKeep
+from opsbrain.receive_body import BodyLimits, Budget
+from opsbrain.receivers import Receivers, Rules
 from opsbrain.replaying import run_replay
 from opsbrain.secrets import Secret
-from opsbrain.service import Service, application
+from opsbrain.service import Service
 from opsbrain.settings import Http, Identity, Pipeline, Settings, Store
+from opsbrain.settings import Receivers as ReceiverSettings
 
 T0 = 1_700_000_000_000
 HERE = "http://127.0.0.1:8080"
@@ -51,8 +56,11 @@ class Door:
     def __init__(self, folder: Path, http: Http = Http(), max_bytes: int = 1 << 20) -> None:  # noqa: B008
         self.journal = Journal(folder / "logs", max_bytes)
         self.woken = 0
-        receivers = Receivers({"logs": self.journal}, 10_000, lambda: T0, self._wake)
-        self.client = TestClient(HttpGuard(application(Settings(), receivers), http), base_url=HERE)
+        access = access_of(http, ReceiverSettings())
+        keep = JournalKeep({"logs": self.journal}, lambda: T0, self._wake)
+        receivers = Receivers(keep, ["logs"], Rules(access, BodyLimits(10_000, 5.0), Budget(100_000)))
+        app = Starlette(routes=receivers.routes(), exception_handlers=FAILURES)
+        self.client = TestClient(HttpGuard(app, http, access), base_url=HERE)
 
     def _wake(self) -> None:
         self.woken += 1
@@ -74,39 +82,37 @@ PRETTY = b'{\n  "log": "a",\n  "list": [\n    {"b": 1},\n {"c": 2}\n  ]\n}'
 
 
 @pytest.mark.parametrize(
-    ("body", "messages"),
+    ("body", "records"),
     [
-        (b'{"a":1}\n{"a":2}\n', [b'{"a":1}', b'{"a":2}']),
-        (b'{"a":1}\r\n\r\n{"a":2}', [b'{"a":1}', b'{"a":2}']),
-        (b'[{"a":1}, {"a":2}]', [b'{"a":1}', b'{"a":2}']),
-        (b' {"a":1} ', [b'{"a":1}']),
-        (PRETTY, [PRETTY]),
-        (b"\xef\xbb\xbf[1]", [b"1"]),
-        (b'{"a":1\n{"a":2}', [b'{"a":1', b'{"a":2}']),
-        (b'oops\n{"a":2}', [b"oops", b'{"a":2}']),
-        (b"not json\nat all", [b"not json\nat all"]),
-        (b'[{"a":1}, {"a"', [b'[{"a":1}, {"a"']),
-        (b"\xff\xfe\x00", [b"\xff\xfe\x00"]),
-        (b"", []),
-        (b"[]", []),
+        (b'{"a":1}\n{"a":2}\n', 2),
+        (b'[{"a":1}, {"a":2}]', 2),
+        (b' {"a":1} ', 1),
+        (PRETTY, 1),
+        (b'{"a":1}{"a":2}', 2),
+        (b'\xef\xbb\xbf[{"a":1}]', 1),
+        (b"not json\nat all", 1),
+        (b'[{"a":1}, {"a"', 1),
+        (b"\xff\xfe\x00", 1),
     ],
 )
-def test_bodies_are_cut_at_the_seams_and_nothing_is_lost(door: Door, body: bytes, messages: list[bytes]) -> None:
+def test_a_body_is_kept_whole_and_its_records_are_told(door: Door, body: bytes, records: int) -> None:
     answer = door.post(body)
-    assert (answer.status_code, answer.json()) == (202, {"received": len(messages)})
-    assert door.kept() == messages
+    assert (answer.status_code, answer.json()) == (202, {"received": records})
+    assert door.kept() == [body]
     assert door.woken == 1
 
 
-def test_lines_that_say_so_are_lines_whatever_they_hold(door: Door) -> None:
-    assert door.post(b"oops\nagain\n", content_type="application/x-ndjson; charset=utf-8").json() == {"received": 2}
-    assert door.kept() == [b"oops", b"again"]
+@pytest.mark.parametrize("body", [b"", b" \n", b"[]"])
+def test_a_body_without_records_is_answered_and_not_kept(door: Door, body: bytes) -> None:
+    answer = door.post(body)
+    assert (answer.status_code, answer.json()) == (202, {"received": 0})
+    assert door.kept() == []
 
 
 def test_gzip_is_undone_in_several_members_too(door: Door) -> None:
     body = gzip.compress(b'{"a":1}\n') + gzip.compress(b'{"a":2}\n')
     assert door.post(body, content_encoding="gzip").status_code == 202
-    assert door.kept() == [b'{"a":1}', b'{"a":2}']
+    assert door.kept() == [b'{"a":1}\n{"a":2}\n']
 
 
 def test_what_is_refused_says_why_and_keeps_nothing(door: Door) -> None:

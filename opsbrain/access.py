@@ -1,0 +1,121 @@
+"""Which token opens which door: the console, the receivers of telemetry, the hooks.
+
+http.token                  everything
+receivers.ingest_token      telemetry and hooks
+receivers.hook_token        hooks
+receivers.gitlab_token      /hooks/gitlab, as X-Gitlab-Token
+receivers.github_secret     /hooks/github, as the key of X-Hub-Signature-256
+
+A door with no token set for it is open to this machine alone. Tokens are compared in constant time and never shown.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import contextlib
+import hashlib
+import hmac
+import ipaddress
+from collections.abc import Mapping
+from typing import Final
+
+from engine.errors import ConfigError
+from opsbrain.settings import Http, Receivers
+
+CONSOLE: Final = "console"
+INGEST: Final = "ingest"
+HOOKS: Final = "hooks"
+GITLAB: Final = "gitlab"
+GITHUB: Final = "github"
+
+_INGEST_PATHS: Final = ("/receive/", "/api/v1/write", "/v1/", "/fluentbit", "/events")
+_SIGNATURE: Final = "sha256="
+
+
+class Access:
+    """Knows all tokens, and what each opens."""
+
+    def __init__(self, http: Http, receivers: Receivers) -> None:
+        """Raise ConfigError when a token cannot be had."""
+        everything = http.token.reveal("http.token").encode()
+        ingest = receivers.ingest_token.reveal("receivers.ingest_token").encode()
+        hook = receivers.hook_token.reveal("receivers.hook_token").encode()
+        gitlab = receivers.gitlab_token.reveal("receivers.gitlab_token").encode()
+        self._github = receivers.github_secret.reveal("receivers.github_secret").encode()
+        self._tokens = {
+            CONSOLE: _given(everything),
+            INGEST: _given(ingest, everything),
+            HOOKS: _given(hook, ingest, everything),
+        }
+        self._tokens |= {GITLAB: self._tokens[HOOKS], GITHUB: self._tokens[HOOKS]}
+        self._gitlab = _given(gitlab) or self._tokens[HOOKS]
+
+    def needs_token(self, door: str) -> bool:
+        """Return whether something must be borne or signed at that door."""
+        own = {GITLAB: bool(self._gitlab), GITHUB: bool(self._github)}
+        return bool(self._tokens[door]) or own.get(door, False)
+
+    def opens(self, door: str, headers: Mapping[str, str]) -> bool:
+        """Return whether what `headers` (names in lower case) bear opens that door, or it is open."""
+        if not self.needs_token(door) or _is_among(_borne(headers), self._tokens[door]):
+            return True
+        return door == GITLAB and _is_among([headers.get("x-gitlab-token", "").encode()], self._gitlab)
+
+    def may_be_signed(self, headers: Mapping[str, str]) -> bool:
+        """Return whether a request to GitHub's hook bears what may be a signature of its body."""
+        signature = headers.get("x-hub-signature-256", "")
+        return bool(self._github) and signature.startswith(_SIGNATURE) and len(signature) == len(_SIGNATURE) + 64
+
+    def is_signed(self, headers: Mapping[str, str], body: bytes) -> bool:
+        """Return whether GitHub has signed `body` with the secret that we share."""
+        wanted = _SIGNATURE + hmac.new(self._github, body, hashlib.sha256).hexdigest()
+        return bool(self._github) and _equal(headers.get("x-hub-signature-256", "").encode(), wanted.encode())
+
+
+def door_of(path: str) -> str:
+    """Return the door that a path is behind."""
+    if path.startswith("/hooks/"):
+        name = path.removeprefix("/hooks/").strip("/")
+        return name if name in (GITLAB, GITHUB) else HOOKS
+    return INGEST if path.startswith(_INGEST_PATHS) else CONSOLE
+
+
+def check_reach(host: str, access: Access, doors: tuple[str, ...], remedy: str) -> None:
+    """Raise ConfigError when one of the doors would stand open beyond this machine."""
+    if not is_loopback(host.strip("[]").lower()) and not all(access.needs_token(door) for door in doors):
+        raise ConfigError(f"http.host = {host} is beyond loopback: {remedy}, or listen on 127.0.0.1")
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether a host name or address means this machine only."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _given(*tokens: bytes) -> tuple[bytes, ...]:
+    return tuple(token for token in tokens if token)
+
+
+def _is_among(borne: list[bytes], tokens: tuple[bytes, ...]) -> bool:
+    return any(_equal(one, token) for one in borne for token in tokens)
+
+
+def _equal(one: bytes, other: bytes) -> bool:
+    return hmac.compare_digest(one, other)
+
+
+def _borne(headers: Mapping[str, str]) -> list[bytes]:
+    """Return the tokens that headers bear: of Bearer, the password of Basic, and `X-Api-Key`."""
+    scheme, _, rest = headers.get("authorization", "").partition(" ")
+    borne = [headers.get("x-api-key", "").encode()]
+    if scheme.lower() == "bearer":
+        borne.append(rest.strip().encode())
+    if scheme.lower() == "basic":
+        with contextlib.suppress(binascii.Error, ValueError):
+            borne.append(base64.b64decode(rest, validate=True).partition(b":")[2])
+    return borne

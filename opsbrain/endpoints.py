@@ -1,0 +1,67 @@
+"""The paths that telemetry is posted to, and the wire format that each takes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import msgspec
+
+REMOTE_WRITE: Final = "/api/v1/write"
+OTLP: Final[Mapping[str, str]] = {
+    "/v1/logs": "otlp-logs",
+    "/v1/metrics": "otlp-metrics",
+    "/v1/traces": "otlp-spans",
+}
+EVENTS: Final = "/events"
+ENDPOINTS: Final[Mapping[str, str]] = {
+    REMOTE_WRITE: "prometheus-remote-write",
+    **OTLP,
+    "/fluentbit": "fluentbit",
+    EVENTS: "kubernetes-event-exporter",
+    "/hooks/gitlab": "gitlab",
+    "/hooks/github": "github",
+    "/hooks/argocd": "argocd",
+    "/hooks/alertmanager": "alertmanager",
+    "/hooks/terraform": "terraform",
+    "/hooks/junit": "junit",
+    "/hooks/cloudtrail": "cloudtrail",
+    "/hooks/falco": "falco",
+}
+"""Format by path; beside these, `/receive/{format}` takes every format."""
+
+GRPC_METHODS: Final[Mapping[str, str]] = {
+    "/opentelemetry.proto.collector.logs.v1.LogsService/Export": "otlp-logs",
+    "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export": "otlp-metrics",
+    "/opentelemetry.proto.collector.trace.v1.TraceService/Export": "otlp-spans",
+}
+
+KUBERNETES_EVENTS: Final = "kubernetes-events"
+_NATIVE: Final = frozenset({"regarding", "object", "items", "kind"})  # keys that the exporter's shape does not have
+
+
+def events_format(body: bytes) -> str:
+    """Return the format of what was posted to `/events`: as the API server has events, or as the exporter sends them.
+
+    The first record of a body speaks for all; what cannot be read goes to the exporter's format, which refuses it.
+    """
+    keys = _keys(body)
+    return KUBERNETES_EVENTS if keys & _NATIVE else ENDPOINTS[EVENTS]
+
+
+def _keys(body: bytes) -> frozenset[str]:
+    body = body.removeprefix(b"\xef\xbb\xbf").strip()
+    try:
+        if body[:1] == b"[":
+            first: Any = next(iter(msgspec.json.decode(body, type=list[msgspec.Raw])), b"{}")
+            return frozenset(msgspec.json.decode(first, type=dict[str, msgspec.Raw]))
+        return frozenset(msgspec.json.decode(_first_value(body), type=dict[str, msgspec.Raw]))
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return frozenset()
+
+
+def _first_value(body: bytes) -> bytes:
+    try:
+        return bytes(msgspec.json.decode(body, type=msgspec.Raw))
+    except msgspec.MsgspecError:  # JSON lines
+        return body.split(b"\n", 1)[0].split(b"}{", 1)[0]
