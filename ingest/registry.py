@@ -39,7 +39,9 @@ def _own(module: str, name: str) -> BuildFormat:
 FORMATS: Final[Mapping[str, BuildFormat]] = {
     "fluentbit": _json("fluentbit", "Fluentbit"),
     "prometheus-adapter": _json("prometheus_adapter", "PrometheusAdapter"),
+    "prometheus-remote-write": _own("prometheus_remote_write", "PrometheusRemoteWrite"),
     "kubernetes-event-exporter": _json("kubernetes_event_exporter", "KubernetesEventExporter"),
+    "kubernetes-events": _json("kubernetes_events", "KubernetesEvents"),
     "kubernetes-objects": _json("kubernetes_objects", "KubernetesObjects"),
     "spans": _json("spans", "Spans"),
     "aws-cost-explorer": _json("aws_cost_explorer", "AwsCostExplorer"),
