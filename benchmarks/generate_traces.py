@@ -97,7 +97,7 @@ def shares(chance: np.random.Generator, total: int, parts: int) -> NDArray[np.in
 def borg_2019_trace(make: Maker) -> None:
     """Write one cell: five tables."""
     jobs = max(2, make.instances // 20)
-    ids, machines = make.ids(jobs), make.ids(max(2, make.instances // 10))
+    ids, machines = make.ids(jobs), make.ids(max(6, make.instances // 10))
     job = shares(make.chance, make.instances, jobs)
     index = np.arange(make.instances) - np.searchsorted(job, job)
     machine = make.chance.choice(machines, make.instances)
@@ -304,7 +304,7 @@ def _headerless(make: Maker, name: str, frame: pl.DataFrame, columns: Sequence[s
 def borg_2011_trace(make: Maker) -> None:
     """Write five tables in numbered parts."""
     jobs = max(2, make.instances // 20)
-    ids, machines = make.ids(jobs), make.ids(max(2, make.instances // 10))
+    ids, machines = make.ids(jobs), make.ids(max(6, make.instances // 10))
     job = shares(make.chance, make.instances, jobs)
     index = np.arange(make.instances) - np.searchsorted(job, job)
     level = make.chance.gamma(2.0, 0.01, make.instances)

@@ -42,6 +42,7 @@ class EventTimeOrder:
     step        how finely rows are counted by key, in its unit; pieces end between steps
     split_by    a text column by which the rows of one key may be parted where they are too many; None to keep them
                 together
+    held_bytes  how many bytes of rows are held before a run is written
     repeats     how many rows were exact repeats, by the piece they were found in; known when it was read
 
     Disk: about a third of the memory that the rows would take. Raises SourceError when there is no room there.
@@ -53,10 +54,10 @@ class EventTimeOrder:
         step: int = 60_000,
         split_by: str | None = "entity",
         piece_rows: int = PIECE_ROWS,
-        held_bytes: int = HELD_BYTES,
+        held_bytes: int | None = None,
     ) -> None:
         self._key, self._step, self._split_by = key, step, split_by
-        self._piece_rows, self._held_bytes = piece_rows, held_bytes
+        self._piece_rows, self._held_bytes = piece_rows, HELD_BYTES if held_bytes is None else held_bytes
         self._held: list[pl.DataFrame] = []
         self._held_size = 0.0
         self._runs: list[_Run] = []
