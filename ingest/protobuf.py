@@ -118,6 +118,15 @@ def length(data: bytes, at: int, end: int) -> tuple[int, int]:
     return at, at + size
 
 
+def written(number: int) -> bytes:
+    """Return a varint as it is written."""
+    parts = bytearray()
+    while number > 127:
+        parts.append(number & 127 | 128)
+        number >>= 7
+    return bytes([*parts, number])
+
+
 def text(data: bytes, a: int, b: int) -> str:
     """Return a text field; raise Malformed when it is not UTF-8."""
     try:

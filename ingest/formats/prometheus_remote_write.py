@@ -1,0 +1,184 @@
+"""Prometheus remote-write, 1.0 and 2.0: protobuf in a snappy block, or as it is; told apart by their fields.
+
+What becomes of what a request holds:
+
+- a sample is a row; NaN and infinities are rows whose value is NaN, as with the adapter; a stale marker is dropped
+- a native histogram is two rows, the counters `_count` and `_sum`, under the names that a classic one has; its buckets
+  are left out, and so are exemplars and metadata (2.0's type decides whether a series is a counter)
+- a series without a name, with a label twice, out of order, without a name or not in UTF-8 is refused, and only it
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from engine.ports import Decoded
+from engine.schemas import Kind, conform, empty
+from engine.types import Ints
+from ingest import remote_write_tails, remote_write_v1, remote_write_v2
+from ingest.identity import Identity
+from ingest.metric_labels import MetricLabels
+from ingest.protobuf import Malformed, fields
+from ingest.refused import Refused
+from ingest.remote_write import STALE_BITS, Collected, Series, with_odd
+from ingest.remote_write_v2 import Texts, Unusual
+from ingest.scrub import Scrubber
+from ingest.snappy import unpacked
+from ingest.times import EARLIEST_MS, LATEST_MS, OUTSIDE
+
+STALE: Final = "stale marker"
+
+_VERSION_1: Final = (remote_write_v1.TIMESERIES, remote_write_v1.METADATA)
+_VERSION_2: Final = (remote_write_v2.SYMBOLS, remote_write_v2.TIMESERIES)
+
+
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    """Rows of messages, as arrays: position of the message, number of the series, time, bits of the value."""
+
+    at: Ints
+    numbers: Ints
+    ts_ms: Ints
+    bits: NDArray[np.uint64]
+
+
+class _Known:
+    """What is remembered from request to request."""
+
+    __slots__ = ("series", "texts")
+
+    def __init__(self, labels: MetricLabels) -> None:
+        self.series = Series(labels)
+        self.texts = Texts()
+
+    @property
+    def full(self) -> bool:
+        return self.series.table.full or self.texts.full
+
+    def clear(self) -> None:
+        self.series.table.clear()
+        self.texts.clear()
+
+
+@dataclass(frozen=True, slots=True)
+class PrometheusRemoteWrite:
+    """Decodes requests; label sets are looked at once each."""
+
+    identity: Identity
+    scrubber: Scrubber = field(default_factory=Scrubber, compare=False)
+    _known: list[_Known] = field(default_factory=list, compare=False, repr=False)
+
+    @property
+    def name(self) -> str:
+        """Return the format's name."""
+        return "prometheus-remote-write"
+
+    @property
+    def kind(self) -> Kind:
+        """Return the kind of its rows."""
+        return "metrics"
+
+    def decode(
+        self, bodies: Sequence[bytes], offsets: Sequence[int], input: str, received_ms: Sequence[int] = ()
+    ) -> Decoded:
+        """Return one row a sample and two a native histogram; a dead letter for each message or series that is none."""
+        refused = Refused(bodies, offsets, input, self.scrubber)
+        known = self._memory()
+        dropped: Counter[str] = Counter()
+        frames: list[pl.DataFrame] = []
+        parts: list[_Rows] = []
+        for position, body in enumerate(bodies):
+            if known.full:
+                frames.append(_frame(parts, known, refused, dropped))
+                parts = []
+                known.clear()
+            try:
+                parts.append(_rows(position, body, known))
+            except Malformed as error:
+                refused.add(position, str(error))
+        frames.append(_frame(parts, known, refused, dropped))
+        return Decoded(pl.concat(frames), refused.letters(), dropped)
+
+    def _memory(self) -> _Known:
+        if not self._known:
+            self._known.append(_Known(MetricLabels(self.identity, self.scrubber)))
+        return self._known[0]
+
+
+def _rows(position: int, body: bytes, known: _Known) -> _Rows:
+    """Return the rows of one message; raise Malformed where it is none."""
+    request = _request(body)
+    collected, ends = _collected(request, known, trusting=True)
+    samples = None if ends is None else remote_write_tails.read(request, ends)
+    if samples is None:
+        collected, ends = _collected(request, known, trusting=False)
+        samples = None if ends is None else remote_write_tails.read(request, ends)
+    if samples is None:
+        raise Malformed("remote-write: a sample cannot be read")
+    ts_ms, bits = with_odd(collected, *samples)
+    return _Rows(np.full(len(ts_ms), position), np.array(collected.numbers, np.int64), ts_ms, bits)
+
+
+def _request(body: bytes) -> bytes:
+    """Return the protobuf message in a body, which is a snappy block, or that message itself."""
+    if not body:
+        raise Malformed("empty message")
+    try:
+        return unpacked(body)
+    except Malformed:
+        if body[0] in _VERSION_1 + _VERSION_2:
+            return body
+        raise
+
+
+def _collected(request: bytes, known: _Known, *, trusting: bool) -> tuple[Collected, Ints | None]:
+    """Return the rows, and where the samples end that are of a usual shape; None if they turn out to be of another."""
+    try:
+        if _is_version_2(request):
+            rows = remote_write_v2.collect(request, known.series, known.texts, trusting)
+        else:
+            rows = remote_write_v1.collect(request, known.series, trusting)
+    except Unusual:
+        return Collected(), None
+    ends = np.array(rows.ends, np.int64)
+    return rows, ends[ends > 0] if rows.odd else ends
+
+
+def _is_version_2(request: bytes) -> bool:
+    """Return whether a request is of 2.0; raise Malformed if it is of neither version."""
+    for key, _, _ in fields(request):
+        if key in _VERSION_1 or key in _VERSION_2:
+            return key in _VERSION_2
+    if request:
+        raise Malformed("remote-write: neither a request of 1.0 nor of 2.0")
+    return False
+
+
+def _frame(parts: Sequence[_Rows], known: _Known, refused: Refused, dropped: Counter[str]) -> pl.DataFrame:
+    """Return rows in the schema of metrics, without those that are dropped or refused."""
+    if not parts:
+        return empty("metrics")
+    at, numbers, ts_ms, bits = (
+        np.concatenate([getattr(part, name) for part in parts]) for name in ("at", "numbers", "ts_ms", "bits")
+    )
+    stale = bits == np.uint64(STALE_BITS)
+    if stale.any():
+        dropped[STALE] += int(stale.sum())
+        at, numbers, ts_ms, bits = at[~stale], numbers[~stale], ts_ms[~stale], bits[~stale]
+    value = bits.view(np.float64)
+    frame = known.series.table.columns(numbers).with_columns(
+        at=pl.Series(at), ts_ms=pl.Series(ts_ms), value=pl.Series(np.where(np.isfinite(value), value, np.nan))
+    )
+    if "reason" in frame.columns:
+        for reason in frame["reason"].unique().sort():
+            frame = refused.rows(frame, (pl.col("reason") == reason) & (pl.col("reason") != ""), reason)
+    inside = pl.col("ts_ms").is_between(EARLIEST_MS, LATEST_MS, closed="left")
+    frame = refused.rows(frame, ~inside, OUTSIDE)
+    return conform("metrics", frame.with_columns(refused.offsets_of(frame["at"])))
