@@ -15,6 +15,7 @@ from opsbrain.secrets import Secret
 # ruff: noqa: RUF009 - keys are declared by calls, so that default, range and meaning stand together
 
 NOTIFY_KINDS = ("opened", "updated", "resolved")
+COST_METRICS = ("UnblendedCost", "AmortizedCost", "NetUnblendedCost", "NetAmortizedCost", "BlendedCost")
 SECURITY_KEYS = ("security.", "sasl.", "ssl.", "enable.ssl.")
 
 
@@ -274,6 +275,70 @@ class Store:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ObjectStorage:
+    """One prefix of object storage (S3, or what speaks like it) whose objects are read as they come.
+
+    Without keys of its own it uses the usual chain of AWS: environment, profile, web identity, instance role.
+    """
+
+    name: str = _needed("Your name for it, in messages and the file that remembers how far it was read; unique.")
+    url: str = _needed("Bucket and prefix, as `s3://bucket/AWSLogs/`.")
+    format: str = _needed("Wire format of its objects, as `cloudtrail`, `fluentbit`, `focus` or `otlp-logs`.")
+    region: str = _key("", "Region of the bucket; empty takes that of the environment.")
+    endpoint_url: str = _key("", "Where S3 is, if it is not AWS's own, as `http://minio:9000`.")
+    access_key_id: Secret = _key(Secret(""), "Access key, `env:` or `file:`; empty uses the usual chain.")
+    secret_access_key: Secret = _key(Secret(""), "Secret of the access key, `env:` or `file:`.")
+    poll_s: int = _key(60, "How often the prefix is listed. S3 takes money for each 1,000 objects listed.", lo=1)
+    full_every_s: int = _key(
+        3600,
+        "How often it is listed from its beginning, for objects whose keys sort before those already read.",
+        lo=1,
+    )
+    lookback_s: int = _key(
+        3600, "How far an object's time may lie behind that of newer ones and it is still read.", lo=60, hi=2_592_000
+    )
+    history_s: int = _key(86_400, "How old an object may be that is read at the very first start.", lo=0)
+    settle_s: int = _key(
+        300, "How long the files of a bill (`focus`) must have been left alone before they are read together.", lo=0
+    )
+    max_object_mb: int = _key(1024, "Largest object, decompressed, that is read.", lo=1, hi=65_536)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CostExplorer:
+    """AWS Cost Explorer, asked once a day; each question costs a cent."""
+
+    enabled: bool = _key(False, "Whether it is asked.")
+    hour_utc: int = _key(
+        12, "After which hour of the day; AWS completes a day's costs in the course of the next.", hi=23, lo=0
+    )
+    lookback_days: int = _key(
+        14, "How many days are asked for each time: amounts are revised for a while.", lo=1, hi=365
+    )
+    group_by: tuple[str, ...] = _key(
+        ("SERVICE",), "At most two of: a dimension (`SERVICE`, `LINKED_ACCOUNT`), `TAG:name`, `COST_CATEGORY:name`."
+    )
+    metrics: tuple[str, ...] = _key(
+        ("UnblendedCost",),
+        "Amounts to ask for, of which one is used: the first of this order.",
+        choices=COST_METRICS,
+    )
+    anomalies: bool = _key(True, "Whether AWS's own cost anomalies are asked for too; they become events.")
+    region: str = _key("us-east-1", "Region to ask in.")
+    endpoint_url: str = _key("", "Where to ask, if it is not AWS's own.")
+    access_key_id: Secret = _key(Secret(""), "Access key, `env:` or `file:`; empty uses the usual chain.")
+    secret_access_key: Secret = _key(Secret(""), "Secret of the access key, `env:` or `file:`.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pull:
+    """What is fetched, because nobody sends it."""
+
+    object_storage: tuple[ObjectStorage, ...] = _key((), "Prefixes to read: a list of {name, url, format, ...}.")
+    cost_explorer: CostExplorer = _section(CostExplorer, "AWS Cost Explorer.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Identity:
     """How labels become entities (`scope/kind/namespace/name`)."""
 
@@ -294,5 +359,6 @@ class Settings:
     notify: Notify = _section(Notify, "")
     http: Http = _section(Http, "")
     receivers: Receivers = _section(Receivers, "")
+    pull: Pull = _section(Pull, "")
     store: Store = _section(Store, "")
     identity: Identity = _section(Identity, "")

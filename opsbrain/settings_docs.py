@@ -7,10 +7,10 @@ import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import NoneType
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any, Final, get_args, get_origin, get_type_hints
 
 from opsbrain.secrets import Secret
-from opsbrain.settings import Settings, TelemetryTopic, Webhook
+from opsbrain.settings import ObjectStorage, Settings, TelemetryTopic, Webhook
 from opsbrain.settings_load import describe_range
 
 _HEAD = """\
@@ -54,13 +54,19 @@ kinds = ["opened", "resolved"]
 ```
 """
 
+_ITEMS: Final = (
+    ("An item of `kafka.telemetry`", TelemetryTopic),
+    ("An item of `notify.webhooks`", Webhook),
+    ("An item of `pull.object_storage`", ObjectStorage),
+)
+
 
 def render_docs() -> str:
     """Return the whole of `docs/settings.md`."""
     parts = [_HEAD]
     for name, of in get_type_hints(Settings).items():
         parts.append(f"\n## {name}\n\n{of.__doc__}\n\n" + "\n".join(_table(of, name)) + "\n")
-    for title, of in (("An item of `kafka.telemetry`", TelemetryTopic), ("An item of `notify.webhooks`", Webhook)):
+    for title, of in _ITEMS:
         parts.append(f"\n### {title}\n\n{of.__doc__}\n\n" + "\n".join(_table(of, "")) + "\n")
     return "".join(parts)
 
