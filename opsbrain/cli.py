@@ -11,7 +11,21 @@ import typer
 
 from engine.errors import ConfigError, OpsBrainError
 from opsbrain import __version__
-from opsbrain.commands import bench, demo, detect, doctor, export, fixes, incidents, rank, replay, templates, up, worker
+from opsbrain.commands import (
+    bench,
+    demo,
+    detect,
+    doctor,
+    export,
+    fixes,
+    incidents,
+    rank,
+    receive,
+    replay,
+    templates,
+    up,
+    worker,
+)
 from opsbrain.output import printable
 
 app = typer.Typer(
@@ -24,6 +38,7 @@ app = typer.Typer(
 app.command()(demo.demo)
 app.command()(replay.replay)
 app.command()(up.up)
+app.command()(receive.receive)
 app.command()(worker.worker)
 app.command()(export.export)
 app.command()(detect.detect)

@@ -20,7 +20,8 @@ def up(config: Config = None, set_: Set = None) -> None:
     logging.basicConfig(level=logging.WARNING, format="opsbrain: %(message)s")
     with Service(settings) as service:
         _stop_on_signals(service)
-        typer.echo(f"OpsBrain listens on {service.address}: POST telemetry to /receive/FORMAT. Ctrl-C stops it.")
+        grpc = f" OTLP over gRPC: port {service.grpc_port}." if service.grpc_port else ""
+        typer.echo(f"OpsBrain listens on {service.address}: POST telemetry to /receive/FORMAT.{grpc} Ctrl-C stops it.")
         service.run()
     typer.echo("stopped; everything that was answered for is on disk")
 

@@ -1,0 +1,40 @@
+"""`opsbrain receive`: the receivers alone, into Kafka."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import threading
+from types import FrameType
+
+import typer
+
+from opsbrain.commands.options import Config, Set
+from opsbrain.receiving import Receiving
+from opsbrain.settings_load import load_settings
+
+
+def receive(config: Config = None, set_: Set = None) -> None:
+    """Run the receivers alone, into the topics of kafka.telemetry, until interrupted; run as many as you like."""
+    settings = load_settings(config, os.environ, set_ or ())
+    logging.basicConfig(level=logging.WARNING, format="opsbrain receive: %(message)s")
+    stopped = _stopped_by_signals()
+    with Receiving(settings) as receiving:
+        grpc = f", gRPC on port {receiving.grpc_port}" if receiving.grpc_port else ""
+        typer.echo(f"OpsBrain receives on {receiving.address}{grpc}, into {settings.kafka.bootstrap}. Ctrl-C stops it.")
+        receiving.run(stopped)
+    typer.echo("stopped; everything that was answered for is in Kafka")
+
+
+def _stopped_by_signals() -> threading.Event:
+    """Return what the first signal sets; a second one ends the process where it stands, which loses nothing either."""
+    stopped = threading.Event()
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        signal.signal(number, signal.SIG_DFL)
+        stopped.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, stop)
+    return stopped

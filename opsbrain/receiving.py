@@ -1,0 +1,83 @@
+"""`opsbrain receive` as a whole: the receivers of `opsbrain up`, over Kafka instead of the journal and the pipeline."""
+
+from __future__ import annotations
+
+import threading
+from contextlib import ExitStack
+from types import TracebackType
+from typing import Final
+
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
+
+from engine.errors import ConfigError
+from ingest.registry import FORMATS
+from opsbrain.doors import build_doors
+from opsbrain.http_guard import access_of
+from opsbrain.kafka_config import kafka_config
+from opsbrain.kafka_keep import DELIVERY_S, KafkaKeep
+from opsbrain.receivers import Tally
+from opsbrain.settings import Settings
+from opsbrain.sources_api import sources_routes
+
+WAIT_S: Final = 0.5
+
+
+class Receiving:
+    """Everything of one `opsbrain receive`. Use as a context manager; it keeps no state of its own."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Listen; raise ConfigError or SourceError, one line each, when that cannot be."""
+        access = access_of(settings.http, settings.receivers, console=False)
+        kafka = kafka_config(settings, needs_telemetry=True)
+        with ExitStack() as opened:
+            keep = opened.enter_context(KafkaKeep(kafka, topics_of(settings), settings.http.max_body_mb << 20))
+            tally = Tally()
+            others = [Route("/healthz", _health), *sources_routes(lambda: (), tally)]
+            formats = list(FORMATS)
+            self._servers, self.app = build_doors(
+                settings, access, keep, formats, others, tally, opened, grace_s=DELIVERY_S + 1
+            )
+            self._open = opened.pop_all()
+
+    def __enter__(self) -> Receiving:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, at: TracebackType | None) -> None:
+        self._open.close()
+
+    @property
+    def address(self) -> str:
+        """Return where it listens, as a URL."""
+        return self._servers.address
+
+    @property
+    def grpc_port(self) -> int:
+        """Return the port of OTLP over gRPC, or 0 when it is off."""
+        return self._servers.grpc_port
+
+    def run(self, stopped: threading.Event) -> None:
+        """Serve until `stopped`, then answer what is under way."""
+        self._servers.start()
+        try:
+            while not stopped.wait(WAIT_S):
+                self._servers.check()
+        finally:
+            self._servers.stop()
+
+
+def topics_of(settings: Settings) -> dict[str, str]:
+    """Return the topic of each format; raise ConfigError where it is not clear which of several."""
+    topics: dict[str, str] = {}
+    for number, one in enumerate(settings.kafka.telemetry):
+        if topics.setdefault(one.format, one.topic) != one.topic:
+            raise ConfigError(
+                f"kafka.telemetry[{number}]: {topics[one.format]} has format {one.format} too, and receivers would not "
+                "know which to fill; give `opsbrain receive` settings with one topic a format"
+            )
+    return topics
+
+
+def _health(request: Request) -> Response:
+    return PlainTextResponse("ok\n", headers={"cache-control": "no-store"})
