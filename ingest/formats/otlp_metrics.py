@@ -1,0 +1,139 @@
+"""OTLP metrics: one `ExportMetricsServiceRequest` (`MetricsData`) a message, protobuf or JSON; over HTTP, gRPC, Kafka.
+
+| OTLP | row's form |
+|---|---|
+| gauge, sum that may fall | gauge |
+| cumulative monotonic sum; histogram and summary as `_count`, `_sum`, `_bucket{le}` | counter |
+| the same with delta temporality | delta |
+| quantiles of a summary | gauge |
+
+Units are not put into names. Dropped and counted: points that say that they hold no value, and deltas of sums that may
+fall, since nobody knows the level that they change. An infinity is present without a usable number, as with Prometheus.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+import numpy as np
+import polars as pl
+
+from engine.ports import Decoded
+from engine.schemas import Kind, conform
+from ingest.identity import Identity
+from ingest.metric_labels import MetricLabels
+from ingest.otlp_histograms import EXPONENTIAL, HISTOGRAM, SUMMARY, Shape, read_histograms
+from ingest.otlp_points import Points
+from ingest.otlp_requests import Bounds, Items, Request, items_of, opened, read_each
+from ingest.otlp_series import OtlpSeries, stream_of
+from ingest.protobuf import fields, length_key, text, varint_key
+from ingest.refused import Refused
+from ingest.scrub import Scrubber
+from ingest.times import OUTSIDE, sane
+
+_NAME: Final = length_key(1)
+_GAUGE: Final = length_key(5)
+_SUM: Final = length_key(7)
+_SHAPES: Final = {length_key(9): HISTOGRAM, length_key(10): EXPONENTIAL, length_key(11): SUMMARY}
+_POINTS: Final = length_key(1)
+_TEMPORALITY: Final = varint_key(2)
+_MONOTONIC: Final = varint_key(3)
+_DELTA: Final = 1
+
+LEVELLESS: Final = "delta of a sum that may fall"
+NAMELESS: Final = "a metric has no name"
+
+
+@dataclass(frozen=True, slots=True)
+class OtlpMetrics:
+    """Decodes samples; resources and attribute sets are looked at once each."""
+
+    identity: Identity
+    scrubber: Scrubber = field(default_factory=Scrubber, compare=False)
+    _series: OtlpSeries = field(init=False, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_series", OtlpSeries(MetricLabels(self.identity, self.scrubber)))
+
+    @property
+    def name(self) -> str:
+        """Return the format's name."""
+        return "otlp-metrics"
+
+    @property
+    def kind(self) -> Kind:
+        """Return the kind of its rows."""
+        return "metrics"
+
+    def decode(
+        self, bodies: Sequence[bytes], offsets: Sequence[int], input: str, received_ms: Sequence[int] = ()
+    ) -> Decoded:
+        """Return the rows of all points; refuse messages that are no request, and of others the points that are none."""
+        refused = Refused(bodies, offsets, input, self.scrubber)
+        data, requests = opened(bodies, "metrics", refused)
+        self._series.make_room()
+        points = Points(data, self._series)
+
+        def read(request: Request) -> None:
+            for items in items_of(data, request):
+                _read_scope(points, request.position, items)
+            points.at += [request.position] * (len(points.numbers) - len(points.at))
+
+        read_each(requests, refused, read, *points.columns)
+        for position, reason in points.odd:
+            refused.add_rows(position, reason)
+        frame = self._frame(points)
+        frame = refused.rows(frame, pl.col("ts_ms").is_null(), OUTSIDE)
+        frame = frame.with_columns(refused.offsets_of(frame["at"]))
+        return Decoded(conform("metrics", frame), refused.letters(), Counter(points.dropped))
+
+    def _frame(self, points: Points) -> pl.DataFrame:
+        values = points.values()
+        return self._series.table.columns(np.asarray(points.numbers, dtype=np.int64)).with_columns(
+            at=pl.Series(points.at, dtype=pl.Int64),
+            ts_ms=sane(pl.Series(points.times_ms())),
+            value=pl.Series(np.where(np.isinf(values), np.nan, values), dtype=pl.Float64),
+        )
+
+
+def _read_scope(points: Points, position: int, items: Items) -> None:
+    for a, b in items.bounds:
+        name, type_, content = "", 0, (0, 0)
+        for key, x, y in fields(points.data, a, b):
+            if key == _NAME:
+                name = text(points.data, x, y)
+            elif key == _GAUGE or key == _SUM or key in _SHAPES:
+                type_, content = key, (x, y)
+        _read_metric(points, position, items, name, type_, content)
+
+
+def _read_metric(points: Points, position: int, items: Items, name: str, type_: int, content: Bounds) -> None:
+    bounds: list[Bounds] = []
+    temporality = monotonic = 0
+    for key, a, b in fields(points.data, *content):
+        if key == _POINTS:
+            bounds.append((a, b))
+        elif key == _TEMPORALITY:
+            temporality = a
+        elif key == _MONOTONIC:
+            monotonic = a
+    shape = _SHAPES.get(type_)
+    form = _form(type_, shape, temporality == _DELTA, bool(monotonic))
+    if not name:
+        points.odd += [(position, NAMELESS)] * len(bounds)
+    elif not form:
+        points.dropped += [LEVELLESS] * len(bounds)
+    elif shape is None:
+        points.read(position, stream_of(items.resource, items.scope, name, form), bounds)
+    else:
+        read_histograms(points, position, stream_of(items.resource, items.scope, name, form), bounds, shape)
+
+
+def _form(type_: int, shape: Shape | None, delta: bool, monotonic: bool) -> str:
+    """Return a metric's form, "" where it has none."""
+    if shape is None and not (type_ == _SUM and monotonic):
+        return "" if type_ == _SUM and delta else "gauge"
+    return "delta" if delta else "counter"
