@@ -7,13 +7,12 @@ one changed, too little to confirm a guess.
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import Any, Final
 
 import msgspec
 
 from engine.redaction import hashed
-from ingest.scrub import asks_for_secret, looks_secret, scrub_credentials
+from ingest.scrub import Scrubber, asks_for_secret, looks_secret
 
 _ENCODER: Final = msgspec.json.Encoder(order="sorted")
 _VOLATILE: Final = ("managedFields", "resourceVersion")
@@ -22,8 +21,8 @@ _LAST_APPLIED: Final = "kubectl.kubernetes.io/last-applied-configuration"
 Json = dict[str, Any]
 
 
-def canonical(manifest: Json, counts: Counter[str]) -> str:
-    """Return the manifest as sorted JSON without volatile fields and secret values; adds to `counts` what was taken."""
+def canonical(manifest: Json, scrubber: Scrubber) -> str:
+    """Return the manifest as sorted JSON without volatile fields and secret values; the scrubber counts those."""
     cleaned = {key: value for key, value in manifest.items() if key != "metadata"}
     metadata = manifest.get("metadata")
     if isinstance(metadata, dict):
@@ -31,10 +30,10 @@ def canonical(manifest: Json, counts: Counter[str]) -> str:
     if cleaned.get("kind") == "Secret":
         for part in ("data", "stringData"):
             if isinstance(cleaned.get(part), dict):
-                cleaned[part] = {key: _hashed(value, counts) for key, value in cleaned[part].items()}
+                cleaned[part] = {key: _hashed(value, scrubber) for key, value in cleaned[part].items()}
     elif cleaned.get("kind") == "ConfigMap" and isinstance(cleaned.get("data"), dict):
-        cleaned["data"] = {key: _setting(key, value, counts) for key, value in cleaned["data"].items()}
-    return _ENCODER.encode(_clean(cleaned, counts)).decode()
+        cleaned["data"] = {key: _setting(key, value, scrubber) for key, value in cleaned["data"].items()}
+    return _ENCODER.encode(_clean(cleaned, scrubber)).decode()
 
 
 def _metadata(metadata: Json) -> Json:
@@ -45,18 +44,18 @@ def _metadata(metadata: Json) -> Json:
     return kept
 
 
-def _clean(value: Any, counts: Counter[str]) -> Any:
+def _clean(value: Any, scrubber: Scrubber) -> Any:
     if isinstance(value, dict):
-        return _clean_object(value, counts)
+        return _clean_object(value, scrubber)
     if isinstance(value, list):
-        return _clean_list(value, counts)
-    return scrub_credentials(value, counts) if isinstance(value, str) else value
+        return _clean_list(value, scrubber)
+    return scrubber.credentials(value) if isinstance(value, str) else value
 
 
-def _clean_list(value: list[Any], counts: Counter[str]) -> list[Any]:
+def _clean_list(value: list[Any], scrubber: Scrubber) -> list[Any]:
     before = [None, *value]
     return [
-        _hashed(one, counts) if _is_secret_argument(last, one) else _clean(one, counts)
+        _hashed(one, scrubber) if _is_secret_argument(last, one) else _clean(one, scrubber)
         for last, one in zip(before, value, strict=False)
     ]
 
@@ -67,18 +66,18 @@ def _is_secret_argument(last: Any, one: Any) -> bool:
     return not one.startswith(("-", "$("))  # the next option, or a reference to a variable
 
 
-def _clean_object(value: Json, counts: Counter[str]) -> Json:
-    cleaned = {key: _clean(one, counts) for key, one in value.items() if key != "lastHeartbeatTime"}
+def _clean_object(value: Json, scrubber: Scrubber) -> Json:
+    cleaned = {key: _clean(one, scrubber) for key, one in value.items() if key != "lastHeartbeatTime"}
     name, literal = value.get("name"), value.get("value")
     if isinstance(name, str) and isinstance(literal, str) and looks_secret(name):
-        cleaned["value"] = _hashed(literal, counts)
+        cleaned["value"] = _hashed(literal, scrubber)
     return cleaned
 
 
-def _setting(key: str, value: Any, counts: Counter[str]) -> Any:
-    return _hashed(value, counts) if isinstance(value, str) and looks_secret(key) else value
+def _setting(key: str, value: Any, scrubber: Scrubber) -> Any:
+    return _hashed(value, scrubber) if isinstance(value, str) and looks_secret(key) else value
 
 
-def _hashed(value: Any, counts: Counter[str]) -> str:
-    counts["manifest"] += 1
+def _hashed(value: Any, scrubber: Scrubber) -> str:
+    scrubber.counts["manifest"] += 1
     return hashed(str(value))

@@ -97,7 +97,7 @@ class KubernetesObjects:
             "name": name,
             "uid": _text(metadata.get("uid")),
             "version": _text(metadata.get("resourceVersion")),
-            "manifest": canonical(dict(manifest), self.scrubber.counts),
+            "manifest": canonical(dict(manifest), self.scrubber),
         }
 
 

@@ -42,7 +42,8 @@ def test_never_fails_and_numbers_never_tell_lines_apart(text: str, number: int) 
 
 
 PIECES = (
-    *("<*>", "1", "a", "f", "deadbeef", "::", "fe80", "-", "+", ".", ":", "/", "\\", "C:", "_", "@", "#", ",", "'", '"'),
+    '"',
+    *("<*>", "1", "a", "f", "deadbeef", "::", "fe80", "-", "+", ".", ":", "/", "\\", "C:", "_", "@", "#", ",", "'"),
     *(" ", "\t", "=", "(", "[", "{", "x.com", "http://a", "Jan", "Sun", "Jul 10", "2005", "é", "\n", "~", "$"),
     "abcdabcd-abcd-abcd-abcd-abcdefabcdef",
 )
