@@ -71,7 +71,7 @@ class OtlpMetrics:
     def decode(
         self, bodies: Sequence[bytes], offsets: Sequence[int], input: str, received_ms: Sequence[int] = ()
     ) -> Decoded:
-        """Return the rows of all points; refuse messages that are no request, and of others the points that are none."""
+        """Return the rows of all points; refuse messages that are no request, else the points that are none."""
         refused = Refused(bodies, offsets, input, self.scrubber)
         data, requests = opened(bodies, "metrics", refused)
         self._series.make_room()
@@ -105,7 +105,7 @@ def _read_scope(points: Points, position: int, items: Items) -> None:
         for key, x, y in fields(points.data, a, b):
             if key == _NAME:
                 name = text(points.data, x, y)
-            elif key == _GAUGE or key == _SUM or key in _SHAPES:
+            elif key in (_GAUGE, _SUM) or key in _SHAPES:
                 type_, content = key, (x, y)
         _read_metric(points, position, items, name, type_, content)
 
