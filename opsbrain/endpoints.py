@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
 import msgspec
+
+from ingest.split import records_of
 
 REMOTE_WRITE: Final = "/api/v1/write"
 OTLP: Final[Mapping[str, str]] = {
@@ -50,18 +52,9 @@ def events_format(body: bytes) -> str:
 
 
 def _keys(body: bytes) -> frozenset[str]:
-    body = body.removeprefix(b"\xef\xbb\xbf").strip()
-    try:
-        if body[:1] == b"[":
-            first: Any = next(iter(msgspec.json.decode(body, type=list[msgspec.Raw])), b"{}")
+    for first in records_of(body)[:1]:
+        try:
             return frozenset(msgspec.json.decode(first, type=dict[str, msgspec.Raw]))
-        return frozenset(msgspec.json.decode(_first_value(body), type=dict[str, msgspec.Raw]))
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        return frozenset()
-
-
-def _first_value(body: bytes) -> bytes:
-    try:
-        return bytes(msgspec.json.decode(body, type=msgspec.Raw))
-    except msgspec.MsgspecError:  # JSON lines
-        return body.split(b"\n", 1)[0].split(b"}{", 1)[0]
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            break
+    return frozenset()
