@@ -40,6 +40,9 @@ CHECKPOINTS: Final = "checkpoint.sqlite"  # in the store's folder
 Flush = Callable[[Collected, int], None]
 """Takes everything collected, at a wall-clock time in milliseconds, and makes it durable."""
 
+Held = Callable[[str, int], bool]
+"""Whether an input, by name, must be waited for at a wall-clock time in milliseconds."""
+
 
 @dataclass(frozen=True, slots=True)
 class Input:
@@ -86,11 +89,14 @@ class Live:
         flush: Flush,
         started_ms: int,
         tap: Output | None = None,
+        held: Held = lambda name, now_ms: False,
     ) -> None:
         """Resume from the last checkpoint in `store`; raise StateMismatch when it does not fit.
 
-        `tap` sees the history stream, if the engine's configuration keeps one.
+        `tap` sees the history stream, if the engine's configuration keeps one. `held` says of which inputs more of the
+        past is on its way: however silent, their windows wait.
         """
+        self._held = held
         self._config = config
         self._store = store
         self._flush_to = flush
@@ -205,7 +211,8 @@ class Live:
 
     def _mark_idle(self, now_ms: int) -> None:
         for name, one in self._inputs.items():
-            if one.reader.at_end and now_ms - one.heard_ms >= self._config.idle_after_ms:
+            silent = one.reader.at_end and now_ms - one.heard_ms >= self._config.idle_after_ms
+            if silent and not self._held(name, now_ms):
                 time_ms = self._furthest_watermark_ms(besides=name)
                 window = self._pipeline.windows[name]
                 if time_ms // window.resolution_ms * window.resolution_ms > window.emitted_ms:

@@ -382,3 +382,14 @@ def test_a_cost_without_a_stamp_became_known_when_it_came(tmp_path: Path) -> Non
     live.drain(T0)
     window = live._pipeline.windows["costs"]
     assert (window.counts["accepted"], window.latest_ms) == (2, T0 + 86_400_000)
+
+
+def test_an_input_whose_past_is_on_its_way_holds_windows_however_silent(tmp_path: Path) -> None:
+    world = World(tmp_path, TWO)
+    world.live._held = lambda name, now_ms: name == "b"
+    world.post("a", [gauge(0), gauge(10 * MINUTE_MS)])
+    world.silence()
+    assert marks(world.journals["b"]) == []
+    world.live._held = lambda name, now_ms: False
+    world.silence()
+    assert len(marks(world.journals["b"])) == 1
