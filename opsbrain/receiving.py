@@ -69,14 +69,20 @@ class Receiving:
 
 def topics_of(settings: Settings) -> dict[str, str]:
     """Return the topic of each format; raise ConfigError where it is not clear which of several."""
-    topics: dict[str, str] = {}
-    for number, one in enumerate(settings.kafka.telemetry):
-        if topics.setdefault(one.format, one.topic) != one.topic:
+    known: dict[str, list[str]] = {}
+    for one in settings.kafka.telemetry:
+        known.setdefault(one.format, []).append(one.topic)
+    named = settings.receivers.topics
+    for format, topic in named.items():
+        if topic not in known.get(format, ()):
+            raise ConfigError(f"receivers.topics.{format}: kafka.telemetry lists no topic {topic} of this format")
+    for format, topics in known.items():
+        if len(set(topics)) > 1 and format not in named:
             raise ConfigError(
-                f"kafka.telemetry[{number}]: {topics[one.format]} has format {one.format} too, and receivers would not "
-                "know which to fill; give `opsbrain receive` settings with one topic a format"
+                f"kafka.telemetry: {' and '.join(topics)} have format {format}; say which one receivers fill by "
+                f"receivers.topics.{format}"
             )
-    return topics
+    return {format: topics[0] for format, topics in known.items()} | dict(named)
 
 
 def _health(request: Request) -> Response:

@@ -250,6 +250,9 @@ class Receivers:
     github_secret: Secret = _key(
         Secret(""), "The secret of the GitHub webhook, with which it signs (`X-Hub-Signature-256`)."
     )
+    topics: dict[str, str] = _key(
+        {}, "Topic by format that `opsbrain receive` fills, where several of `kafka.telemetry` have the same format."
+    )
     grpc_port: int = _key(
         4317,
         "Port of OTLP over gRPC, at `http.host`; 0 switches it off. With `http.port` = 0 a free one is taken.",
