@@ -18,14 +18,16 @@ MAX_BODY_CHARS: Final = 16_384
 
 _CRI: Final = r"^\d{4}-\d\d-\d\dT[0-9:.]+(?:Z|[+\-]\d\d:\d\d) (?:stdout|stderr) [FP] "
 _DOCKER: Final = r'^\{"log":".*"(?:stream|time)":"'
+_COLOUR: Final = r"\x1b\[[0-9;]*[A-Za-z]"
 
 
 def unwrapped(lines: pl.Series) -> pl.Series:
     """Return what applications wrote, out of lines as container runtimes keep them (CRI, Docker's json-file).
 
-    Where a parser is set up in the shipper, this never finds anything; where none is, the wrapping hides the level.
+    Where a parser is set up in the shipper, this never finds anything; where none is, the wrapping hides the level, as
+    colours for terminals do, which go too.
     """
-    lines = lines.str.replace(_CRI, "")
+    lines = lines.str.replace(_CRI, "").str.replace_all(_COLOUR, "")
     places = lines.str.contains(_DOCKER).fill_null(False).arg_true()
     if not len(places):
         return lines
@@ -46,8 +48,10 @@ def with_text(frame: pl.DataFrame, scrubber: Scrubber) -> pl.DataFrame:
     A column `level` holds explicit levels (null where none).
     """
     body = scrubber.series(unwrapped(frame["body"]).str.strip_chars_end("\r\n").str.head(MAX_BODY_CHARS))
-    level = severity_of_level(frame["level"])
-    severity = level if not level.has_nulls() else level.fill_null(severity_of_text(body))
+    severity = severity_of_level(frame["level"])
+    places = severity.is_null().arg_true()
+    if len(places):
+        severity = severity.scatter(places, severity_of_text(body.gather(places)))
     return frame.with_columns(
         body=body, severity=severity.alias("severity"), signature=mask_series(body).alias("signature")
     )

@@ -18,8 +18,12 @@ _WORDS: Final[dict[str, str]] = {
     **dict.fromkeys(("error", "err", "eror", "severe", "failure", "e"), "error"),
     **dict.fromkeys(("fatal", "critical", "crit", "ftl", "panic", "emerg", "emergency", "alert", "f", "c"), "fatal"),
 }
-# pino and bunyan write levels as numbers
-_NUMBERS: Final = {"10": "trace", "20": "debug", "30": "info", "40": "warn", "50": "error", "60": "fatal"}
+# syslog's (RFC 5424, 6.2.1), and those of pino and bunyan
+_SYSLOG: Final = ("fatal", "fatal", "fatal", "error", "warn", "info", "info", "debug")
+_TENS: Final = ("trace", "debug", "info", "warn", "error", "fatal")
+_NUMBERS: Final = {str(number): severity for number, severity in enumerate(_SYSLOG)} | {
+    str(number): severity for number, severity in zip(range(10, 70, 10), _TENS, strict=True)
+}
 
 _FIELD: Final = (
     r"""(?i)["']?\b(?:level|severity|loglevel|log_level|lvl|levelname|severity_text)\\?["']?\s*[:=]"""
@@ -42,10 +46,22 @@ _CRASH: Final = (
 )
 
 
+# In order: what a line must hold to be looked at (which changes no result, and is found fast), and what finds a level.
+_RULES: Final = (
+    ("(?i)lev|sev|lvl", _FIELD),
+    ("TRACE|DEBUG|INFO|NOTICE|WARN|ERR|SEVERE|CRIT|FATAL|PANIC|EMERG|ALERT", _LOUD),
+    (r"[\[<(]", _BRACKETED),
+    ("", _LEADING),
+    ("", _KLOG),
+)
+
+
 def severity_of_level(levels: pl.Series) -> pl.Series:
     """Return the severity that explicit levels stand for (any case, words or numbers); null where unknown or null."""
-    words = levels.str.to_lowercase().str.strip_chars()
-    return words.replace_strict(_WORDS | _NUMBERS, default=None, return_dtype=pl.String)
+    distinct = levels.drop_nulls().unique()
+    words = distinct.str.to_lowercase().str.strip_chars()
+    known = words.replace_strict(_WORDS | _NUMBERS, default=None, return_dtype=pl.String)
+    return levels.replace_strict(distinct, known, default=None, return_dtype=pl.String)
 
 
 def severity_of_text(lines: pl.Series) -> pl.Series:
@@ -54,11 +70,19 @@ def severity_of_text(lines: pl.Series) -> pl.Series:
     Looks, in this order, for a level field, a level in capitals, a level in brackets, a level that leads the line, the
     letter of klog, and the first line of a crash; in the first 200 characters only.
     """
-    head = pl.col("line").str.head(_HEAD_CHARS)
-    level = pl.coalesce(
-        head.str.extract(_FIELD), *(head.str.extract(one) for one in (_LOUD, _BRACKETED, _LEADING, _KLOG))
-    )
-    crash = pl.when(head.str.contains(_CRASH)).then(pl.lit("error"))
-    frame = lines.rename("line").to_frame().select(level=level, crash=crash)
-    said = severity_of_level(frame["level"])
-    return said.fill_null(frame["crash"]).fill_null("info").alias("severity")
+    head = lines.str.head(_HEAD_CHARS)
+    level = pl.Series(pl.repeat(None, len(lines), dtype=pl.String, eager=True))
+    for needs, pattern in _RULES:
+        level = _sought(needs, pattern, head, level)
+    said = severity_of_level(level)
+    places = (said.is_null() & head.str.contains(_CRASH)).fill_null(False).arg_true()
+    return said.scatter(places, "error").fill_null("info").alias("severity")
+
+
+def _sought(needs: str, pattern: str, head: pl.Series, level: pl.Series) -> pl.Series:
+    """Return the levels with those that `pattern` finds in lines that have none yet."""
+    wanted = level.is_null() & head.str.contains(needs) if needs else level.is_null()
+    places = wanted.fill_null(False).arg_true()
+    if not len(places):
+        return level
+    return level.scatter(places, head.gather(places).str.extract(pattern))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import polars as pl
@@ -13,6 +13,7 @@ OUTSIDE: Final = "time is missing, unreadable or outside 1980 to 2100"
 
 _ZULU: Final = "%Y-%m-%dT%H:%M:%S%.fZ"
 _OFFSET: Final = "%Y-%m-%dT%H:%M:%S%.f%#z"
+_ZONELESS: Final = "%Y-%m-%dT%H:%M:%S%.f"
 
 Stamp = str | float | int | None
 
@@ -28,6 +29,19 @@ def rfc3339_ms(texts: pl.Series) -> pl.Series:
     if parsed.null_count() > texts.null_count():
         parsed = parsed.fill_null(_parse(texts.str.strip_chars().str.to_uppercase().str.replace(" ", "T"), _OFFSET))
     return sane(parsed)
+
+
+def utc_ms(texts: pl.Series) -> pl.Series:
+    """Return texts as Unix milliseconds as `rfc3339_ms` does; a time without a zone is UTC, a number is an epoch.
+
+    For senders that write UTC and do not say so: Fluent Bit's `java_sql_timestamp` is `2025-08-22 10:00:00.123456`.
+    """
+    found = rfc3339_ms(texts)
+    if found.null_count() > texts.null_count():
+        bare = texts.str.strip_chars()
+        found = found.fill_null(sane(_parse(bare.str.to_uppercase().str.replace(" ", "T"), _ZONELESS)))
+        found = found.fill_null(number_ms(bare.cast(pl.Float64, strict=False)))
+    return found
 
 
 def number_ms(numbers: pl.Series) -> pl.Series:
@@ -50,15 +64,34 @@ def number_ms(numbers: pl.Series) -> pl.Series:
     return sane(scaled.cast(pl.Int64, strict=False) // 1000)
 
 
-def stamps_ms(stamps: Sequence[Stamp]) -> pl.Series:
-    """Return stamps of mixed types as Unix milliseconds, null where unreadable or not `sane`."""
+def integer_ms(numbers: pl.Series) -> pl.Series:
+    """Return whole numbers as `number_ms` does, exactly: of nanoseconds a double holds no single one."""
+    scaled = pl.select(
+        pl.when(numbers < 10**11)
+        .then(numbers * 1000)
+        .when(numbers < 10**14)
+        .then(numbers)
+        .when(numbers < 10**17)
+        .then(numbers // 1000)
+        .otherwise(numbers // 1_000_000)
+    ).to_series()
+    return sane(scaled)
+
+
+def stamps_ms(stamps: Sequence[Stamp], text_ms: Callable[[pl.Series], pl.Series] = rfc3339_ms) -> pl.Series:
+    """Return stamps of mixed types as Unix milliseconds, null where unreadable or not `sane`; texts by `text_ms`."""
     if all(type(stamp) is float for stamp in stamps):
         return number_ms(pl.Series(stamps, dtype=pl.Float64))
     if all(type(stamp) is str for stamp in stamps):
-        return rfc3339_ms(pl.Series(stamps, dtype=pl.String))
+        return text_ms(pl.Series(stamps, dtype=pl.String))
     texts = pl.Series([stamp if isinstance(stamp, str) else None for stamp in stamps], dtype=pl.String)
-    numbers = pl.Series([None if isinstance(stamp, str) else stamp for stamp in stamps], dtype=pl.Float64, strict=False)
-    return rfc3339_ms(texts).fill_null(number_ms(numbers))
+    floats = pl.Series([stamp if isinstance(stamp, float) else None for stamp in stamps], dtype=pl.Float64)
+    whole = [stamp if isinstance(stamp, int) else None for stamp in stamps]
+    return (
+        text_ms(texts)
+        .fill_null(number_ms(floats))
+        .fill_null(integer_ms(pl.Series(whole, dtype=pl.Int64, strict=False)))
+    )
 
 
 def nanos_ms(nanos: Sequence[int]) -> pl.Series:

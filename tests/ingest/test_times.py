@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ingest.times import EARLIEST_MS, LATEST_MS, nanos_ms, number_ms, rfc3339_ms, stamps_ms
+from ingest.times import EARLIEST_MS, LATEST_MS, integer_ms, nanos_ms, number_ms, rfc3339_ms, stamps_ms, utc_ms
 
 AT_MS = 1_755_856_800_123  # 2025-08-22T10:00:00.123Z
 
@@ -80,3 +80,30 @@ def test_never_fails(stamps: list[Any]) -> None:
 
 def test_nanoseconds() -> None:
     assert nanos_ms([AT_MS * 1_000_000 + 999_999, 0, -1, 10**18 * 9]).to_list() == [AT_MS, None, None, None]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "2025-08-22T10:00:00.123456Z",
+        "2025-08-22T12:00:00.123+02:00",
+        "2025-08-22T10:00:00.123456789",
+        "2025-08-22 10:00:00.123456",
+        "1755856800.123",
+        " 1755856800123 ",
+    ],
+)
+def test_a_time_without_a_zone_may_be_utc(text: str) -> None:
+    assert utc_ms(pl.Series([text, None, "now"])).to_list() == [AT_MS, None, None]
+    assert stamps_ms([text, 1.0, AT_MS], utc_ms).to_list() == [AT_MS, None, AT_MS]
+
+
+def test_whole_numbers_are_exact() -> None:
+    last = AT_MS * 1_000_000 + 999_999
+    assert integer_ms(pl.Series([last, last // 1000, AT_MS, AT_MS // 1000, 0, -1])).to_list() == [
+        *[AT_MS] * 3,
+        AT_MS // 1000 * 1000,
+        None,
+        None,
+    ]
+    assert stamps_ms([last, "bad", None, 10**30]).to_list() == [AT_MS, None, None, None]
