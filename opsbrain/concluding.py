@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from engine.errors import OpsBrainError
-from engine.types import DeadLetter, Fix, Incident
+from engine.types import DeadLetter, Fix, Incident, Phase
 from opsbrain.collect import Collected
 from opsbrain.notify.delivery import Notifier
 from opsbrain.notify.dispatch import Dispatcher
@@ -52,9 +52,22 @@ class DeadLetterLog:
 
 
 class Conclusions:
-    """Takes what was collected. Order: 1 the store, 2 the outbox. Belongs to the thread that made it."""
+    """Takes what was collected. Order: 1 the store, 2 the outbox. Belongs to the thread that made it.
 
-    def __init__(self, store: Store, outbox: Outbox, notifiers: Sequence[Notifier], wake: Callable[[], None]) -> None:
+    While `past` says that hours before the start are being worked off, nobody is told: what is over by then is history.
+    Afterwards people hear of what is still open.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        outbox: Outbox,
+        notifiers: Sequence[Notifier],
+        wake: Callable[[], None],
+        past: Callable[[int], bool] | None = None,
+    ) -> None:
+        self._past = past or (lambda now_ms: False)
+        self._held_back = past is not None  # also when the process before us was stopped in between
         self._store = store
         self._dispatcher = Dispatcher(outbox, notifiers)
         self._wake = wake
@@ -65,6 +78,14 @@ class Conclusions:
         incidents = sorted(collected.incidents.values(), key=lambda one: (one.updated_ms, one.id, one.revision))
         self._dead.take(collected.dead_letters.values(), now_ms)
         collected.drain_into(self._store)  # 1
+        if self._past(now_ms):
+            self._held_back = True
+            return
+        if self._held_back:
+            still_open = [one for one in self._store.incidents() if one.phase != Phase.RESOLVED]
+            told = {one.id for one in still_open}
+            incidents = [*still_open, *(one for one in incidents if one.id not in told)]
+            self._held_back = False
         new = sum(self._dispatcher.notify(one, self._fixes_of(one), now_ms) for one in incidents)  # 2
         if new:
             self._wake()

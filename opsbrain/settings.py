@@ -334,11 +334,25 @@ class CostExplorer:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PrometheusHistory:
+    """A Prometheus that is asked once, at the first start, for the hours before it: detectors are warm at once."""
+
+    url: str = _key("", "Its base address, as `http://prometheus:9090` (or what answers like it); empty asks nobody.")
+    token: Secret = _key(Secret(""), "Bearer token, `env:` or `file:`; empty sends none.")
+    matchers: tuple[str, ...] = _key(
+        ('{__name__=~".+"}',), "Series selectors of what is asked for. The same series as are sent later."
+    )
+    hours: float = _key(6.0, "How many hours back. Nobody is told of incidents that were over by the start.", lo=0.1)
+    timeout_s: float = _key(60.0, "How long one question may take.", lo=1, hi=600)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Pull:
     """What is fetched, because nobody sends it."""
 
     object_storage: tuple[ObjectStorage, ...] = _key((), "Prefixes to read: a list of {name, url, format, ...}.")
     cost_explorer: CostExplorer = _section(CostExplorer, "AWS Cost Explorer.")
+    prometheus: PrometheusHistory = _section(PrometheusHistory, "The hours before the first start, from a Prometheus.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

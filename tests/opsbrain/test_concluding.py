@@ -46,6 +46,29 @@ def test_each_revision_is_stored_and_told_once_and_in_order(tmp_path: Path) -> N
         assert woken == [True, True]
 
 
+def test_nobody_is_told_of_the_past_but_of_what_is_still_open(tmp_path: Path) -> None:
+    with Store(tmp_path) as store:
+        webhook = WebhookNotifier(Webhook(name="on-call", url=Secret("http://127.0.0.1:9"), secrets=()))
+        outbox = Outbox(tmp_path / FILE_NAME)
+        conclude = Conclusions(store, outbox, [webhook], lambda: None, lambda now_ms: now_ms < T0)
+        conclude(said(1), T0 - 1)
+        assert outbox.entries() == []
+        conclude(Collected(), T0)
+        conclude(Collected(), T0 + 1)
+        assert [one.delivery.kind for one in outbox.entries()] == ["opened"]
+
+
+def test_what_was_over_before_the_start_is_history(tmp_path: Path) -> None:
+    with Store(tmp_path) as store:
+        webhook = WebhookNotifier(Webhook(name="on-call", url=Secret("http://127.0.0.1:9"), secrets=()))
+        outbox = Outbox(tmp_path / FILE_NAME)
+        conclude = Conclusions(store, outbox, [webhook], lambda: None, lambda now_ms: now_ms < T0)
+        conclude(said(1, 2, 3), T0 - 1)
+        conclude(Collected(), T0)
+        assert outbox.entries() == []
+        assert [one.revision for one in store.incident_revisions()] == [1, 2, 3]
+
+
 def test_a_deliverer_stops_at_once_when_nothing_is_under_way(tmp_path: Path) -> None:
     deliverer = Deliverer(tmp_path, [], 86_400_000, lambda: T0)
     deliverer.start()
