@@ -14,11 +14,13 @@ import msgspec
 import polars as pl
 
 from engine.errors import DataError
+from ingest.cost_rows import DAY_MS, day_of
 from ingest.gunzip import MAGIC, gunzipped
 from ingest.times import rfc3339_ms, sane
 
 MAX_BYTES: Final = 512 << 20  # of one file, decompressed
-MAX_ROWS: Final = 5_000_000  # of one Parquet file: some hundred bytes can claim any number
+MAX_ROWS: Final = 5_000_000  # of one file, and of its charges cut into days: some hundred bytes can claim any number
+LONGEST_DAYS: Final = 366
 
 AMOUNTS: Final = ("EffectiveCost", "BilledCost")
 """What a line costs: with discounts and commitments spread over what they are used for, else as it is on the bill."""
@@ -34,6 +36,9 @@ MANDATORY: Final = (
 OPTIONAL: Final = ("ChargeClass", "SubAccountId", "ResourceId", "Tags")
 
 NAMES: Final = (*MANDATORY, *OPTIONAL)
+DAYS: Final = (pl.col("end_ms") - 1) // DAY_MS - pl.col("start_ms") // DAY_MS + 1
+"""How many days a charge touches."""
+
 TIMES: Final = ("ChargePeriodStart", "ChargePeriodEnd")
 
 _PARQUET: Final = b"PAR1"
@@ -58,9 +63,24 @@ def read_focus(body: bytes) -> pl.DataFrame:
     return table.select(
         *(_text(table, name).alias(name) for name in NAMES if name not in TIMES),
         pl.coalesce(*(_number(table, name) for name in AMOUNTS)).alias("amount_usd"),
-        start_ms=_ms(table["ChargePeriodStart"]),
-        end_ms=_ms(table["ChargePeriodEnd"]),
+        start_ms=_ms(table, "ChargePeriodStart"),
+        end_ms=_ms(table, "ChargePeriodEnd"),
     )
+
+
+def by_day(lines: pl.DataFrame) -> pl.DataFrame:
+    """Return lines cut into days, an equal part of the amount each, with `period_start_ms` and `period_end_ms`.
+
+    Lines must have a period, of at most `LONGEST_DAYS`. Raises DataError when they become too many.
+    """
+    lines = lines.with_columns(days=DAYS, first=day_of(pl.col("start_ms")))
+    if int(lines["days"].sum() or 0) > MAX_ROWS:
+        raise DataError(f"holds more than {MAX_ROWS:,} lines, a day each")
+    parts = lines["amount_usd"].to_numpy() / lines["days"].to_numpy()
+    lines = lines.with_columns(amount_usd=pl.Series(parts, dtype=pl.Float64))
+    lines = lines.with_columns(day=pl.int_ranges("days")).explode("day")
+    start = pl.col("first") + pl.col("day") * DAY_MS
+    return lines.with_columns(period_start_ms=start, period_end_ms=start + DAY_MS).drop("days", "first", "day")
 
 
 def _csv(body: bytes) -> pl.DataFrame:
@@ -107,13 +127,14 @@ def _number(table: pl.DataFrame, name: str) -> pl.Series:
     return numbers.set(numbers.is_null() & column.is_not_null(), math.nan)
 
 
-def _ms(column: pl.Series) -> pl.Series:
+def _ms(table: pl.DataFrame, name: str) -> pl.Series:
     """Return times as Unix milliseconds: instants as they are; texts in RFC 3339, UTC where they name no zone."""
-    if column.dtype.is_temporal():
+    column = table[name]
+    if column.dtype in (pl.Datetime, pl.Date):
         return sane(column.cast(pl.Datetime("ms"), strict=False).dt.epoch("ms").cast(pl.Int64))
-    texts = column.cast(pl.String, strict=False).str.strip_chars().str.to_uppercase()
+    texts = _text(table, name).str.strip_chars().str.to_uppercase()
     texts = texts.str.replace(r" ?UTC$", "Z").str.replace(" ", "T", literal=True)
-    return rfc3339_ms(texts.set(~texts.str.contains(_ZONE), texts + "Z") if column.len() else texts)
+    return rfc3339_ms(texts.zip_with(texts.str.contains(_ZONE).fill_null(True), texts + "Z"))
 
 
 def _json(value: object) -> str | None:

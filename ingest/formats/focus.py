@@ -28,18 +28,14 @@ from engine.errors import DataError
 from engine.ports import Decoded
 from engine.schemas import Kind, conform, empty
 from ingest.cost_rows import DAY_MS, day_of, entity_of, no_amount, summed
-from ingest.focus_table import read_focus
+from ingest.focus_table import DAYS, LONGEST_DAYS, by_day, read_focus
 from ingest.identity import Identity
 from ingest.refused import UNREADABLE, Refused
 from ingest.scrub import Scrubber
 from ingest.times import OUTSIDE
 
-LONGEST_DAYS: Final = 366
-MAX_ROWS: Final = 5_000_000  # of one message, charges spread over their days
-
 _WHOM: Final = ("ResourceId", "Tags", "ServiceName", "SubAccountId", "BillingAccountId")
 _NOT_CAUSED: Final = ("Tax", "Credit", "Adjustment")
-_DAYS: Final = (pl.col("end_ms") - 1) // DAY_MS - pl.col("start_ms") // DAY_MS + 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +77,7 @@ class Focus:
     ) -> pl.DataFrame:
         lines = _left_out(_usable(lines.with_columns(at=pl.lit(at, pl.Int64)), refused), known_ms, dropped)
         lines = lines.join(self._entities(lines), on=_WHOM, how="left", nulls_equal=True, maintain_order="left")
-        days = _daily(lines)
+        days = by_day(lines)
         if known_ms:
             days = days.filter(pl.col("period_end_ms") <= known_ms)
         known = pl.lit(known_ms, pl.Int64) if known_ms else pl.col("period_end_ms")
@@ -118,7 +114,7 @@ def _usable(lines: pl.DataFrame, refused: Refused) -> pl.DataFrame:
     nowhen = pl.col("start_ms").is_null() | pl.col("end_ms").is_null()
     lines = refused.rows(lines, nowhen, f"ChargePeriodStart or End: {OUTSIDE}")
     lines = refused.rows(lines, pl.col("start_ms") >= pl.col("end_ms"), "the charge period ends before it starts")
-    return refused.rows(lines, _DAYS > LONGEST_DAYS, f"the charge period is longer than {LONGEST_DAYS} days")
+    return refused.rows(lines, DAYS > LONGEST_DAYS, f"the charge period is longer than {LONGEST_DAYS} days")
 
 
 def _left_out(lines: pl.DataFrame, known_ms: int, dropped: Counter[str]) -> pl.DataFrame:
@@ -134,18 +130,6 @@ def _left_out(lines: pl.DataFrame, known_ms: int, dropped: Counter[str]) -> pl.D
             dropped[reason] += lines.height - kept.height
         lines = kept
     return lines
-
-
-def _daily(lines: pl.DataFrame) -> pl.DataFrame:
-    """Return the lines cut into days, an equal part of the amount each."""
-    lines = lines.with_columns(days=_DAYS, first=day_of(pl.col("start_ms")))
-    if int(lines["days"].sum() or 0) > MAX_ROWS:
-        raise DataError(f"more than {MAX_ROWS:,} lines a message; send fewer at once")
-    parts = lines["amount_usd"].to_numpy() / lines["days"].to_numpy()
-    lines = lines.with_columns(amount_usd=pl.Series(parts, dtype=pl.Float64))
-    lines = lines.with_columns(day=pl.int_ranges("days")).explode("day")
-    start = pl.col("first") + pl.col("day") * DAY_MS
-    return lines.with_columns(period_start_ms=start, period_end_ms=start + DAY_MS)
 
 
 _TAGS: Final = msgspec.json.Decoder(dict[str, Any])

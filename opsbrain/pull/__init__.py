@@ -1,1 +1,42 @@
 """Pulls: what nobody sends is fetched, and kept like what is sent (see `opsbrain.keep`)."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from engine.errors import ConfigError
+from ingest.registry import FORMATS
+from opsbrain.keep import Keep
+from opsbrain.pull.base import Puller, PullThread
+from opsbrain.pull.cost_explorer import CostExplorerPuller
+from opsbrain.pull.object_storage import ObjectStoragePuller
+from opsbrain.settings import Settings
+
+FOLDER: Final = "pull"
+
+
+def wall_clock_ms() -> int:
+    """Return Unix milliseconds now."""
+    return time.time_ns() // 1_000_000
+
+
+def pullers_of(
+    settings: Settings, keep: Keep, folder: Path, clock: Callable[[], int] = wall_clock_ms
+) -> list[PullThread]:
+    """Return the threads, not started yet, that pull what the settings name; they remember in `folder`/pull.
+
+    Raises ConfigError when a format is not known.
+    """
+    memory, max_bytes = folder / FOLDER, settings.http.max_body_mb << 20
+    pullers: list[Puller] = []
+    for one in settings.pull.object_storage:
+        if one.format not in FORMATS:
+            known = ", ".join(FORMATS)
+            raise ConfigError(f"pull.object_storage {one.name}: format {one.format!r} is not known; one of: {known}")
+        pullers.append(ObjectStoragePuller(one, keep, memory, max_bytes))
+    if settings.pull.cost_explorer.enabled:
+        pullers.append(CostExplorerPuller(settings.pull.cost_explorer, keep, memory, max_bytes))
+    return [PullThread(one, clock) for one in pullers]

@@ -68,14 +68,18 @@ class PullThread:
         """Poll once and return how many seconds to wait before the next time."""
         try:
             self._puller.poll(self._clock())
+        except Retryable as error:  # nothing is broken: whoever keeps is behind, and says how long
+            return self._told(error, error.retry_after_s)
         except OpsBrainError as error:
             self._failures += 1
-            wait_s = max(backoff_s(self._failures), error.retry_after_s if isinstance(error, Retryable) else 0.0)
-            if not self._stopped.is_set():
-                _log.warning("%s: %s; tried again in %.0f s", self._puller.name, error, wait_s)
-            return wait_s
+            return self._told(error, backoff_s(self._failures))
         self._failures = 0
         return self._puller.next_in_s
+
+    def _told(self, error: OpsBrainError, wait_s: float) -> float:
+        if not self._stopped.is_set():
+            _log.warning("%s: %s; tried again in %.0f s", self._puller.name, error, wait_s)
+        return wait_s
 
     def _run(self) -> None:
         while not self._stopped.is_set():
