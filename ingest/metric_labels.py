@@ -13,7 +13,7 @@ from typing import Final
 from engine.ids import identity_of
 from engine.redaction import hashed
 from ingest.identity import IDENTITY_LABELS, POD_LABELS, Identity
-from ingest.scrub import Scrubber, looks_secret, scrub
+from ingest.scrub import Scrubber, looks_secret
 
 COUNTER_SUFFIXES: Final = ("_total", "_count", "_sum", "_bucket")
 """What the names of counters end in, by the conventions of Prometheus and OpenMetrics."""
@@ -21,6 +21,7 @@ COUNTER_SUFFIXES: Final = ("_total", "_count", "_sum", "_bucket")
 NAMELESS: Final = "labels name no metric or are not text"
 """Why a label set is refused that has no usable `__name__`."""
 
+_MAX_CLEAN: Final = 100_000
 _NAMES_OF_SECRETS: Final = ("secret", "exported_secret")  # kube-state-metrics: the name of a Secret, not its value
 
 
@@ -46,6 +47,7 @@ class MetricLabels:
 
     identity: Identity
     scrubber: Scrubber = field(default_factory=Scrubber, compare=False)
+    _clean: set[str] = field(default_factory=set, init=False, repr=False, compare=False)
 
     def measured(self, raw: Mapping[str, str], form: str = "") -> Measured:
         """Return what labels measure, `__name__` among them; `form` where the sender says it, else the name decides."""
@@ -64,16 +66,22 @@ class MetricLabels:
 
     def without_secrets(self, raw: Mapping[str, str]) -> Mapping[str, str]:
         """Return labels with a hash where a value holds a secret: what was two series must stay two."""
-        text = "\n".join(raw.values())
-        if scrub(text) is text and not any(map(_asks, raw)):  # not even looked at: the prefilter picked nothing
-            return raw
         return {key: self._without_secret(key, value) for key, value in raw.items()}
 
     def _without_secret(self, key: str, value: str) -> str:
-        if not _asks(key) and scrub(value) == value:
-            return value
-        self.scrubber.counts["label"] += 1
-        return hashed(value)
+        if self.scrubber.enabled and _asks(key):
+            self.scrubber.counts["label"] += 1
+            return hashed(value)
+        return value if value in self._clean or self._is_clean(value) else hashed(value)
+
+    def _is_clean(self, value: str) -> bool:
+        """Return whether a value holds no secret, and remember it: the values of labels are few."""
+        if self.scrubber.text(value) != value:
+            return False
+        if len(self._clean) >= _MAX_CLEAN:
+            self._clean.clear()
+        self._clean.add(value)
+        return True
 
 
 def series_identity(labels: Mapping[str, str]) -> int:

@@ -12,7 +12,7 @@ import msgspec
 import polars as pl
 
 from ingest.csv_file import split_bad
-from ingest.formats.prometheus_adapter import indicator_of
+from ingest.metric_labels import indicator_of
 from ingest.frame_reader import Held, Refusal
 from ingest.identity import Identity
 from ingest.loglines import with_text

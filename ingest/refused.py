@@ -25,9 +25,18 @@ UNREADABLE: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 class Refused:
     """Collects refusals by position in the batch: of whole messages, or of rows of messages that hold many."""
 
-    __slots__ = ("_bodies", "_input", "_offsets", "_reasons", "_rows", "_scrubber")
+    __slots__ = ("_bodies", "_input", "_keep", "_offsets", "_reasons", "_rows", "_scrubber")
 
-    def __init__(self, bodies: Sequence[bytes], offsets: Sequence[int], input: str, scrubber: Scrubber) -> None:
+    def __init__(
+        self,
+        bodies: Sequence[bytes],
+        offsets: Sequence[int],
+        input: str,
+        scrubber: Scrubber,
+        keep: Callable[[bytes], bytes] = bytes,
+    ) -> None:
+        """Take account of one batch; `keep` returns what may be kept of a body whose secrets no rule would find."""
+        self._keep = keep
         self._bodies = bodies
         self._offsets = offsets
         self._input = input
@@ -39,12 +48,15 @@ class Refused:
         """Refuse the message at `position` of the batch; the first reason stays."""
         self._reasons.setdefault(position, reason)
 
-    def decoded(self, decode: Callable[[bytes], T]) -> tuple[list[T], list[int]]:
-        """Return what can be decoded and its positions; refuse the rest."""
+    def decoded(
+        self, decode: Callable[[bytes], T], start: int = 0, end: int | None = None
+    ) -> tuple[list[T], list[int]]:
+        """Return what can be decoded of the messages from `start` to `end`, and its positions; refuse the rest."""
+        bodies = self._bodies[start:end]
         try:
-            return [decode(body) for body in self._bodies], list(range(len(self._bodies)))
+            return [decode(body) for body in bodies], list(range(start, start + len(bodies)))
         except UNREADABLE:
-            return self._one_by_one(decode)
+            return self._one_by_one(decode, start, bodies)
 
     def where(self, frame: pl.DataFrame, bad: pl.Expr, reason: str) -> pl.DataFrame:
         """Return the rows of `frame` that are not `bad` (null counts as bad); refuse the messages of the others.
@@ -83,7 +95,7 @@ class Refused:
         """Return the dead letters, in the order of the messages, with scrubbed bodies of at most 2 KiB."""
         whole = [(position, reason, 0, 1) for position, reason in self._reasons.items()]
         found = sorted(whole + self._parts())
-        texts = pl.Series([clipped(self._bodies[position]) for position, *_ in found], dtype=pl.String)
+        texts = pl.Series([clipped(self._keep(self._bodies[position])) for position, *_ in found], dtype=pl.String)
         bodies = self._scrubber.series(texts).to_list()
         return [
             DeadLetter(self._input, int(self._offsets[position]), reason, shortened(body), part, rows)
@@ -100,10 +112,12 @@ class Refused:
                 numbered[position] += 1
         return parts
 
-    def _one_by_one(self, decode: Callable[[bytes], T]) -> tuple[list[T], list[int]]:
+    def _one_by_one(
+        self, decode: Callable[[bytes], T], start: int, bodies: Sequence[bytes]
+    ) -> tuple[list[T], list[int]]:
         values: list[T] = []
         positions: list[int] = []
-        for position, body in enumerate(self._bodies):
+        for position, body in enumerate(bodies, start):
             try:
                 values.append(decode(body))
                 positions.append(position)

@@ -8,29 +8,24 @@ number), since an infinity in a mean would hide everything beside it. Times have
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 import msgspec
+import numpy as np
 import polars as pl
 
-from engine.ids import identity_of
 from engine.ports import Decoded
-from engine.redaction import hashed
 from engine.schemas import Kind, conform
-from ingest.identity import IDENTITY_LABELS, POD_LABELS, Identity
+from ingest.identity import Identity
+from ingest.metric_labels import NAMELESS, Measured, MetricLabels
 from ingest.refused import UNREADABLE, Refused
-from ingest.scrub import Scrubber, looks_secret, scrub
+from ingest.scrub import Scrubber
+from ingest.series_table import SeriesTable
 from ingest.times import OUTSIDE, rfc3339_ms
 
-COUNTER_SUFFIXES: Final = ("_total", "_count", "_sum", "_bucket")
-"""What the names of counters end in, by the conventions of Prometheus and OpenMetrics."""
-
-_MAX_CACHED: Final = 500_000  # distinct label sets; about 300 bytes each
-
-
-_NAMES_OF_SECRETS: Final = ("secret", "exported_secret")  # kube-state-metrics: the name of a Secret, not its value
+_AT_ONCE: Final = 2_000  # what fits into the caches of a core together
 
 
 class _Sample(msgspec.Struct, gc=False):
@@ -38,18 +33,6 @@ class _Sample(msgspec.Struct, gc=False):
     value: str | float | int
     labels: msgspec.Raw
     name: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class _Measured:
-    entity: str
-    indicator: str
-    instance: str
-    form: str
-    identity: int = 0
-
-
-_UNREADABLE: Final = _Measured("", "", "", "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +45,11 @@ class PrometheusAdapter:
 
     identity: Identity
     scrubber: Scrubber = field(default_factory=Scrubber, compare=False)
-    _known: dict[bytes, _Measured] = field(default_factory=dict, compare=False, repr=False)
+    _table: SeriesTable = field(default_factory=SeriesTable, init=False, compare=False, repr=False)
+    _labels: MetricLabels = field(init=False, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_labels", MetricLabels(self.identity, self.scrubber))
 
     @property
     def name(self) -> str:
@@ -79,92 +66,93 @@ class PrometheusAdapter:
     ) -> Decoded:
         """Return one row a sample, and a dead letter for each message that is none."""
         refused = Refused(bodies, offsets, input, self.scrubber)
-        samples, at = refused.decoded(_DECODER.decode)
-        frame = pl.DataFrame({"at": pl.Series(at, dtype=pl.Int64), **self._measured(samples)}).with_columns(
-            ts_ms=rfc3339_ms(pl.Series([sample.timestamp for sample in samples], dtype=pl.String)),
-            value=_numbers([sample.value for sample in samples]),
+        if self._table.full:
+            self._table.clear()
+        columns = self._columns(refused, len(bodies))
+        frame = self._table.columns(columns.numbers_of_series()).with_columns(
+            at=pl.Series(columns.at, dtype=pl.Int64),
+            ts_ms=_times(columns.times),
+            value=_numbers(columns.values),
         )
-        frame = refused.where(frame, pl.col("entity") == "", "labels name no metric or are not text")
+        if "reason" in frame.columns:
+            frame = refused.where(frame, pl.col("reason") != "", NAMELESS)
         frame = refused.where(frame, pl.col("ts_ms").is_null(), OUTSIDE)
         frame = refused.where(frame, pl.col("value").is_null(), "value is not a number")
-        usable = pl.when(pl.col("value").is_infinite()).then(float("nan")).otherwise(pl.col("value"))
+        value = frame["value"].to_numpy()
+        usable = pl.Series(np.where(np.isfinite(value), value, np.nan))
         frame = frame.with_columns(refused.offsets_of(frame["at"]), value=usable)
         return Decoded(conform("metrics", frame), refused.letters())
 
-    def _measured(self, samples: Sequence[_Sample]) -> Mapping[str, pl.Series]:
-        known = self._known
-        if len(known) > _MAX_CACHED:
-            known.clear()
+    def _columns(self, refused: Refused, messages: int) -> _Columns:
+        columns = _Columns()
+        for start in range(0, messages, _AT_ONCE):
+            samples, at = refused.decoded(_DECODER.decode, start, start + _AT_ONCE)
+            columns.at += at
+            columns.series += self._series(samples)
+            columns.times += [sample.timestamp for sample in samples]
+            columns.values += [sample.value for sample in samples]
+        return columns
+
+    def _series(self, samples: Sequence[_Sample]) -> list[int]:
+        """Return the numbers of the samples' series."""
         keys = [bytes(sample.labels) for sample in samples]
-        found = []
-        for key, sample in zip(keys, samples, strict=True):
-            one = known.get(key)
-            if one is None:
-                one = known[key] = self._look_at(key)
-            found.append(one if one.indicator else self._named(key, sample.name))
-        return {
-            "entity": pl.Series([one.entity for one in found], dtype=pl.String),
-            "indicator": pl.Series([one.indicator for one in found], dtype=pl.String),
-            "instance": pl.Series([one.instance for one in found], dtype=pl.String),
-            "form": pl.Series([one.form for one in found], dtype=pl.String),
-            "identity": pl.Series([one.identity for one in found], dtype=pl.UInt64),
-        }
+        found = list(map(self._table.numbers.get, keys))
+        if None not in found:
+            return found  # type: ignore[return-value]
+        return [self._number(key, sample.name) for key, sample in zip(keys, samples, strict=True)]
 
-    def _look_at(self, raw: bytes) -> _Measured:
-        """Return what a label set measures; without an indicator where it does not name its metric."""
-        try:
-            labels = _LABELS.decode(raw)
-        except UNREADABLE:
-            return _UNREADABLE
-        return self._measure(labels) if labels.get("__name__") else _UNREADABLE
-
-    def _named(self, raw: bytes, name: str) -> _Measured:
-        """Return what a label set measures whose metric is named beside it (rare: the adapter writes both)."""
-        try:
-            labels = _LABELS.decode(raw)
-        except UNREADABLE:
-            return _UNREADABLE
-        return self._measure({**labels, "__name__": name}) if name else _UNREADABLE
-
-    def _measure(self, raw: Mapping[str, str]) -> _Measured:
-        labels = {key: self._without_secret(key, value) for key, value in raw.items()}
-        name = labels["__name__"]
-        form = "counter" if name.endswith(COUNTER_SUFFIXES) else "gauge"
-        series = identity_of(*(part for pair in sorted(raw.items()) for part in pair))
-        return _Measured(self.identity.of_labels(labels), indicator_of(name, labels), instance_of(labels), form, series)
-
-    def _without_secret(self, key: str, value: str) -> str:
-        """Return a label's value, a hash where it holds a secret: what was two series must stay two."""
-        secret = key not in _NAMES_OF_SECRETS and looks_secret(key)
-        if not secret and scrub(value) == value:
-            return value
-        self.scrubber.counts["label"] += 1
-        return hashed(value)
+    def _number(self, key: bytes, name: str) -> int:
+        """Return the number of a series, which is learned if it is new."""
+        numbers = self._table.numbers
+        known = numbers.get(key)
+        if known is not None:
+            return known
+        labels = _labels_of(key)
+        if labels is None or labels.get("__name__"):
+            return self._table.add(key, self._labels.measured(labels) if labels else Measured(reason=NAMELESS))
+        # The metric is named beside its labels (the adapter writes both): known by both together.
+        key += b"\0" + name.encode("utf-8", "surrogatepass")
+        known = numbers.get(key)
+        if known is not None:
+            return known
+        return self._table.add(key, self._labels.measured({**labels, "__name__": name}))
 
 
-def _numbers(values: Sequence[str | float]) -> pl.Series:
+class _Columns:
+    """Samples in the making: position of the message, number of the series, time and value as they were sent."""
+
+    __slots__ = ("at", "series", "times", "values")
+
+    def __init__(self) -> None:
+        self.at: list[int] = []
+        self.series: list[int] = []
+        self.times: list[str] = []
+        self.values: list[str | float | int] = []
+
+    def numbers_of_series(self) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+        """Return the numbers of series as an array."""
+        return np.array(self.series, np.int64)
+
+
+def _labels_of(key: bytes) -> dict[str, str] | None:
+    """Return labels, or None where they are not texts."""
+    try:
+        return _LABELS.decode(key)
+    except UNREADABLE:
+        return None
+
+
+def _times(texts: Sequence[str]) -> pl.Series:
+    """Return times in Unix ms, null where unreadable; each text is read once, since a scrape has one for all."""
+    distinct = list(dict.fromkeys(texts))
+    read = dict(zip(distinct, rfc3339_ms(pl.Series(distinct, dtype=pl.String)).to_list(), strict=True))
+    return pl.Series(list(map(read.get, texts)), dtype=pl.Int64)
+
+
+def _numbers(values: Sequence[str | float | int]) -> pl.Series:
     """Return numbers written as text, or (not by the adapter itself) as numbers; null where they are none."""
-    texts = [value if type(value) is str else str(value) for value in values]
+    texts = values if set(map(type, values)) == {str} else [str(value) for value in values]
     return pl.Series(texts, dtype=pl.String).cast(pl.Float64, strict=False)
-
-
-def indicator_of(name: str, labels: Mapping[str, str]) -> str:
-    """Return the name with the labels that belong to what is measured, sorted, as Prometheus would write it."""
-    own = sorted((key, value) for key, value in labels.items() if key not in IDENTITY_LABELS)
-    if not own:
-        return name
-    return name + "{" + ",".join(f'{key}="{_escaped(value)}"' for key, value in own) + "}"
-
-
-def instance_of(labels: Mapping[str, str]) -> str:
-    """Return which replica speaks: pod, container and address as far as they are named, "" if none is."""
-    pod = next((labels[key] for key in POD_LABELS if labels.get(key)), "")
-    named = (pod, labels.get("container", ""), labels.get("instance", ""))
-    return "/".join(part for part in named if part)
-
-
-def _escaped(value: str) -> str:
-    return value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
 
 
 _DECODER: Final = msgspec.json.Decoder(_Sample)
