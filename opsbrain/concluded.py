@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -39,15 +40,16 @@ def _summary(path: Path) -> dict[str, Any]:
 
 
 def _rows(states: dict[str, State]) -> dict[str, Any]:
-    counts = [state["counts"] for name, state in states.items() if name.startswith("window/")]
-    accepted, late = (sum(one.get(what, 0) for one in counts) for what in ("accepted", "late"))
+    windows = [state for name, state in states.items() if name.startswith("window/")]
+    counts: Counter[str] = sum((Counter(one["counts"]) for one in windows), Counter())
+    dropped: Counter[str] = sum((Counter(one["dropped"]) for one in windows), Counter())
     dead_lettered = sum(states["dead_letters"]["counts"].values())
     rows = {
-        "sent": accepted + late + dead_lettered,
-        "accepted": accepted,
-        "late": late,
-        "duplicate": 0,  # receivers keep every message: only recorded files can hold exact repeats
+        "sent": counts.total() + dead_lettered + dropped.total(),
+        "accepted": counts["accepted"],
+        "late": counts["late"],
+        "duplicate": counts["duplicate"],
         "dead_lettered": dead_lettered,
-        "dropped": {},
+        "dropped": dict(sorted(dropped.items())),
     }
     return {"rows": rows, "resolution_ms": states[PART]["resolution_ms"]}
