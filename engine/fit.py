@@ -8,14 +8,13 @@ from dataclasses import dataclass
 import polars as pl
 
 from engine.errors import DataError
+from engine.fit_history import FitHistory
 from engine.fit_schedule import FitSchedule
 from engine.messages import FITS, Message
 from engine.ports import Fitter
 from engine.state_codec import encode_state
 from engine.types import END_MS, Fit, History, Inputs, Mark, State
 from engine.watermark import Completeness
-
-_COLUMNS = ["start_ms", "entity", "indicator", "form", "value"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,14 +38,14 @@ class FitStep:
 
     def __init__(self, config: FitConfig, resume: State | None = None) -> None:
         self._config = config
-        self._history: dict[tuple[str, int], dict[str, pl.DataFrame]] = {}
+        self._history: dict[tuple[str, int], FitHistory] = {}
         self._complete: dict[int, Completeness] = {}
         self._due: dict[int, list[int]] = {}
         self._done: dict[int, int] = {}
         self._scopes: tuple[str, ...] = ()
         if resume:
             for one in resume["history"]:
-                self._history.setdefault((one["scope"], one["resolution_ms"]), {})[one["key"]] = one["frame"]
+                self._history[one["scope"], one["resolution_ms"]] = FitHistory(one["values"])
             self._complete = {int(res): Completeness(one) for res, one in resume["complete"].items()}
             self._due = {int(res): list(due) for res, due in resume["due"].items()}
             self._done = {int(res): done for res, done in resume["done"].items()}
@@ -59,7 +58,7 @@ class FitStep:
             return []  # history that is kept for plots only must not grow our state
         if isinstance(payload, pl.DataFrame):
             resolution = int(payload["resolution_ms"][0])
-            self._history.setdefault((message.scope, resolution), {})[message.key] = payload.select(_COLUMNS)
+            self._history.setdefault((message.scope, resolution), FitHistory()).add(message.key, payload)
             return []
         if isinstance(payload, Inputs):
             self._scopes = tuple(sorted({*self._scopes, *payload.scopes}))
@@ -73,11 +72,10 @@ class FitStep:
     def snapshot(self) -> State:
         """Return all state."""
         return {
-            "version": 1,
+            "version": 2,
             "history": [
-                {"scope": scope, "resolution_ms": resolution, "key": key, "frame": frame}
-                for (scope, resolution), frames in sorted(self._history.items())
-                for key, frame in sorted(frames.items())
+                {"scope": scope, "resolution_ms": resolution, "values": history.snapshot()}
+                for (scope, resolution), history in sorted(self._history.items())
             ],
             "complete": {str(res): one.snapshot() for res, one in sorted(self._complete.items())},
             "due": {str(res): due for res, due in sorted(self._due.items())},
@@ -124,16 +122,6 @@ class FitStep:
 
     def _history_until(self, scope: str, resolution: int, until: int) -> History:
         from_ms = until - self._config.history_windows * resolution
-        frames = self._history.get((scope, resolution), {})
-        for key in [key for key, frame in frames.items() if frame["start_ms"][0] < from_ms]:
-            del frames[key]
-        used = [frames[key] for key in sorted(frames) if frames[key]["start_ms"][0] < until]
-        schema = {
-            "start_ms": pl.Int64,
-            "entity": pl.String,
-            "indicator": pl.String,
-            "form": pl.String,
-            "value": pl.Float64,
-        }
-        frame = pl.concat(used) if used else pl.DataFrame(schema=schema)
-        return History(scope, resolution, from_ms, until, frame.sort("entity", "indicator", "start_ms"))
+        history = self._history.get((scope, resolution), FitHistory())
+        history.forget_before(from_ms)
+        return History(scope, resolution, from_ms, until, history.until(until))

@@ -6,10 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from engine.types import Bools, Floats, History, Series
 from models import scales
 
+_NAME = ["entity", "indicator", "form"]
 _NORMAL_PER_MEDIAN = 1.4826  # standard deviation over median absolute deviation, for a normal
 _NORMAL_NINE_TENTHS = 3.29  # width of a normal's middle nine tenths, in standard deviations
 
@@ -33,19 +35,47 @@ class Panel:
 
 def panel(history: History, keep: pl.Expr, min_windows: int) -> Panel:
     """Return the series of `history` that satisfy `keep` and have a number in at least `min_windows` windows."""
-    key = ["entity", "indicator", "form"]
-    rows = history.frame.filter(keep & pl.col("value").is_finite()).sort(*key, "start_ms")
-    rows = rows.filter(pl.len().over(key) >= min_windows)
-    names = rows.select(key).unique(maintain_order=True)
-    series = tuple(Series(*name) for name in names.iter_rows())
-    starts = rows["start_ms"].to_numpy()
-    first = int(starts.min()) if starts.size else history.from_ms
-    windows = (starts - first) // history.resolution_ms
-    row = rows.select((pl.struct(key).rle_id()).cast(pl.Int64)).to_series().to_numpy()
+    frame = _in_order(history.frame)
+    wanted = frame.select((keep & pl.col("value").is_finite()).fill_null(False)).to_series().to_numpy()
+    at = np.flatnonzero(wanted)
+    _, first, row, count = np.unique(_numbers(frame)[at], return_index=True, return_inverse=True, return_counts=True)
+    names = frame[at[first]].select(_NAME).with_row_index("number").filter(pl.Series(count >= min_windows)).sort(_NAME)
+    series = tuple(Series(*name) for name in names.select(_NAME).iter_rows())
+    place = np.full(len(first), -1)
+    place[names["number"].to_numpy()] = np.arange(len(series))
+    row = place[row]
+    at, row = at[row >= 0], row[row >= 0]
+    starts = frame["start_ms"].to_numpy()[at]
+    start_ms = int(starts.min()) if starts.size else history.from_ms
+    windows = (starts - start_ms) // history.resolution_ms
     scaled = np.full((len(series), int(windows.max(initial=-1)) + 1), np.nan)
     forms = scales.codes(series)
-    scaled[row, windows] = scales.forward(rows["value"].to_numpy(), forms[row])
-    return Panel(series, forms, first, history.resolution_ms, scaled)
+    scaled[row, windows] = scales.forward(frame["value"].to_numpy()[at], forms[row])
+    return Panel(series, forms, start_ms, history.resolution_ms, scaled)
+
+
+def _in_order(frame: pl.DataFrame) -> pl.DataFrame:
+    """Return the frame by entity, indicator and time, which histories of the engine are already."""
+    order = ["entity", "indicator", "start_ms"]
+    back, level = pl.lit(False), pl.lit(True)
+    for name in order:
+        back = back | (level & (pl.col(name) < pl.col(name).shift(1)))
+        level = level & (pl.col(name) == pl.col(name).shift(1))
+    return frame.sort(order) if frame.select(back.any()).item() else frame
+
+
+def _numbers(frame: pl.DataFrame) -> NDArray[np.int64]:
+    """Return a number for each row, the same for rows of one series. Nothing is sorted: a history may be millions."""
+    changed = frame.select(
+        ((pl.col("entity") != pl.col("entity").shift(1)) | (pl.col("indicator") != pl.col("indicator").shift(1)))
+        .fill_null(True)
+        .cum_sum()
+        .cast(pl.Int64)
+    )
+    known = frame["form"].unique().sort()  # a handful
+    form = frame["form"].replace_strict(known, np.arange(len(known)), return_dtype=pl.Int64)
+    numbers: NDArray[np.int64] = changed.to_series().to_numpy() * max(len(known), 1) + form.to_numpy()
+    return numbers
 
 
 def normal(panel: Panel) -> tuple[Floats, Floats]:
