@@ -52,6 +52,13 @@ FORMATS: Final[Mapping[str, BuildFormat]] = {
     "aws-cost-anomalies": _json("aws_cost_anomalies", "AwsCostAnomalies"),
     "focus": _own("focus", "Focus"),
     "opencost": _json("opencost", "Opencost"),
+    "cloudtrail": _json("cloudtrail", "Cloudtrail"),
+    "alertmanager": _json("alertmanager", "Alertmanager"),
+    "argocd": _json("argocd", "Argocd"),
+    "gitlab": _json("gitlab", "Gitlab"),
+    "github": _json("github", "Github"),
+    "terraform": _json("terraform", "Terraform"),
+    "junit": _own("junit", "Junit"),
 }
 
 
