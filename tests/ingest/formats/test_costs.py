@@ -125,7 +125,7 @@ def test_an_anomaly_is_an_event_of_the_account_that_cost_explorer_names() -> Non
 
 def test_an_anomaly_that_grew_is_another_event() -> None:
     body = golden("aws-cost-anomalies", "answer.json")
-    grown = body.replace(b"310.5,\n          \"TotalActual", b"320.5,\n          \"TotalActual")
+    grown = body.replace(b'310.5,\n          "TotalActual', b'320.5,\n          "TotalActual')
     assert grown != body
     first, again, third = (decode("aws-cost-anomalies", one).rows["identity"].to_list() for one in (body, body, grown))
     assert first == again
