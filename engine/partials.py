@@ -7,7 +7,7 @@ travel as their samples, because their increase can only be formed when all of t
 | form | indicator | bucket | n | total | samples |
 |---|---|---|---|---|---|
 | gauge | name | 0 | samples that are numbers | their sum | |
-| counter | name (per instance) | 0 | samples | | value and time of each |
+| counter | name (per instance) | 0 | samples | | value and time of each; of a delta also a 0 right after it |
 | count | `log.severity.*`, `event.*` | 0 | occurrences | | |
 | signature | a masked log line | 0 | lines | | |
 | spans | operation | 0 | spans | errors | |
@@ -109,17 +109,24 @@ def _complete(part: pl.DataFrame) -> pl.DataFrame:
 
 def _metrics(rows: pl.DataFrame) -> Sequence[pl.DataFrame]:
     rows = rows.filter(pl.col("value").is_not_nan() & pl.col("value").is_not_null())
-    gauges = rows.filter(pl.col("form") != "counter").sort("entity", "indicator", maintain_order=True)
+    gauges = rows.filter(~pl.col("form").is_in(("counter", "delta"))).sort("entity", "indicator", maintain_order=True)
     runs = gauges.select(run=pl.struct("entity", "indicator").rle_id())["run"].to_numpy()
     keys = gauges.select("entity", "indicator").unique(maintain_order=True)
     totals, counts = sums_of_runs(gauges["value"].to_numpy(), runs)
-    counters = rows.filter(pl.col("form") == "counter")
+    counters = _counters(rows)
     return [
         keys.with_columns(form=pl.lit("gauge"), n=pl.Series(counts), total=pl.Series(totals)),
         counters.group_by("entity", "indicator", "instance", maintain_order=True).agg(
             form=pl.lit("counter").first(), n=pl.len(), times=pl.col("ts_ms"), samples=pl.col("value")
         ),
     ]
+
+
+def _counters(rows: pl.DataFrame) -> pl.DataFrame:
+    """Return the samples of counters; a delta is one that begins again at 0, right after each row."""
+    counters, deltas = rows.filter(pl.col("form") == "counter"), rows.filter(pl.col("form") == "delta")
+    resets = deltas.with_columns(ts_ms=pl.col("ts_ms") + 1, value=pl.lit(0.0))
+    return pl.concat([counters, deltas, resets]) if deltas.height else counters
 
 
 def _logs(rows: pl.DataFrame) -> Sequence[pl.DataFrame]:

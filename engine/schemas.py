@@ -27,7 +27,8 @@ _COMMON: Final[dict[str, type[pl.DataType]]] = {"ts_ms": pl.Int64, "offset": pl.
 _LAST: Final[dict[str, type[pl.DataType]]] = {"identity": pl.UInt64}
 
 SCHEMAS: Final[dict[Kind, pl.Schema]] = {
-    # form: "gauge" (a level) or "counter" (only grows, resets to 0); value may be NaN (missing), never null;
+    # form: "gauge" (a level), "counter" (only grows, resets to 0) or "delta" (how much a counter grew since its row
+    # before); value may be NaN (missing), never null;
     # instance: which replica said it (a pod, a host:port), "" if there is only one: counters of replicas must not mix
     "metrics": pl.Schema(
         _COMMON | {"indicator": pl.String, "instance": pl.String, "form": pl.String, "value": pl.Float64} | _LAST

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-import numpy as np
 import polars as pl
 from xxhash import xxh3_64_intdigest
 
@@ -77,20 +76,19 @@ class OtlpSpans:
         frame = self._frame(data, rows)
         frame = refused.rows(frame, pl.col("trace_id").is_null() | pl.col("span_id").is_null(), "an id is missing")
         frame = refused.rows(frame, pl.col("ts_ms").is_null(), OUTSIDE)
-        frame = refused.rows(frame, (pl.col("start_ms") == 0) | (pl.col("duration_ms") < 0), "ends before it begins")
+        frame = refused.rows(frame, pl.col("backwards"), "ends before it begins")
         frame = frame.with_columns(refused.offsets_of(frame["at"]), _identity(frame))
         return Decoded(conform("spans", frame), refused.letters())
 
     def _frame(self, data: bytes, rows: Sequence[_Row]) -> pl.DataFrame:
         at, entity, trace, span, parent, operation, start, end, error = zip(*rows, strict=True) if rows else [()] * 9
         start_ns, end_ns = words_at(data, start), words_at(data, end)
-        signed = end_ns.astype(np.int64) - start_ns.astype(np.int64)
         return pl.DataFrame(
             {
                 "at": pl.Series(at, dtype=pl.Int64),
                 "ts_ms": sane(pl.Series(nanos_to_ms(end_ns))),
-                "start_ms": nanos_to_ms(start_ns),
-                "duration_ms": signed / 1e6,
+                "backwards": (nanos_to_ms(start_ns) == 0) | (start_ns > end_ns),
+                "duration_ms": (end_ns - start_ns) / 1e6,  # of those that are not backwards
                 "entity": pl.Series(entity, dtype=pl.String),
                 "trace_id": _hex(trace, 16),
                 "span_id": _hex(span, 8),
