@@ -114,7 +114,14 @@ launch() { # program
   mapfile -t arguments < <(arguments_of "$1")
   # Its own session: a ctrl-c in the terminal reaches run.sh, which stops the programs in order.
   setsid "$path" "${arguments[@]}" >>"$data/$1.log" 2>&1 </dev/null &
-  echo "$!" >"$data/$1.pid"
+  local pid=$! i
+  disown "$pid"
+  echo "$pid" >"$data/$1.pid"
+  # Until it has become the program that it is to be, pid_of would take it for another one.
+  for ((i = 0; i < 200; i++)); do
+    if pid_of "$1" >/dev/null || ! kill -0 "$pid" 2>/dev/null; then return; fi
+    sleep 0.01
+  done
 }
 
 why_it_ended() { echo "$(tail -n 1 "$data/$1.log" 2>/dev/null | cut -c 1-300) (see $data/$1.log)"; }
