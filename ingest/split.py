@@ -5,8 +5,10 @@ Shippers send one record a message on Kafka and many a request over HTTP; a wire
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import msgspec
@@ -21,14 +23,45 @@ from ingest.refused import UNREADABLE
 _ANY: Final = msgspec.json.Decoder(msgspec.Raw)
 _ARRAY: Final = msgspec.json.Decoder(list[msgspec.Raw])
 _BOM: Final = b"\xef\xbb\xbf"
-_OPENS, _CLOSES = b"{}"
+_TRAILING: Final = re.compile(r"trailing characters \(byte (\d+)\)")
+
+_AT_ONCE: Final = 65_536  # records: a message may hold millions, and each may be refused
+_LETTERS: Final = 100  # of one message have a record of their own; of the rest, those with one reason are one letter
+
+
+def records_of(body: bytes) -> list[bytes]:
+    """Return the records of a message: of JSON lines, of a JSON array, of concatenated JSON, or the one that it is.
+
+    What cannot be told apart is one record, which its format then refuses with a reason.
+    """
+    body = body.removeprefix(_BOM).strip()
+    if not body:
+        return [body]
+    if body[:1] == b"[":
+        try:
+            return [bytes(one) for one in _ARRAY.decode(body)]
+        except UNREADABLE:
+            return [body]
+    lines = [line for line in (one.strip() for one in body.split(b"\n")) if line]
+    if all(map(_is_json, lines)):
+        return lines
+    values, rest = _values(body)
+    if not rest:
+        return values
+    # a line that is none must not take those beside it along
+    return [record for line in lines for values, rest in [_values(line)] for record in (*values, rest) if record]
 
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """Decodes each record of a message by `inner`; rows and letters of one message share its offset."""
+    """Decodes each record of a message by `inner`; rows and letters of one message share its offset.
+
+    `split` returns the records of a message that may hold several: it begins as no object does, or an object begins
+    within it where none has to.
+    """
 
     inner: Format
+    split: Callable[[bytes], list[bytes]] = field(default=records_of, compare=False)
 
     @property
     def name(self) -> str:
@@ -44,70 +77,69 @@ class Split:
         self, bodies: Sequence[bytes], offsets: Sequence[int], input: str, received_ms: Sequence[int] = ()
     ) -> Decoded:
         """Return the rows of every record, and a dead letter for each that is none."""
-        if _none_holds_several(bodies) or not any(map(_may_hold_several, bodies)):
+        several = _may_hold_several(bodies)
+        if not several.any():
             return self.inner.decode(bodies, offsets, input, received_ms)
-        records: list[bytes] = []
-        at: list[int] = []
-        for position, body in enumerate(bodies):
-            found = records_of(body) if _may_hold_several(body) else [body]
-            records += found
-            at += [position] * len(found)
+        places = np.asarray(offsets, dtype=np.int64)
+        parts = [
+            self._decoded(records, np.asarray(at, dtype=np.int64), places, input, received_ms)
+            for at, records in _parts(bodies, several, self.split)
+        ]
+        if not parts:
+            return self.inner.decode((), (), input)
+        dropped: Counter[str] = Counter()
+        for part in parts:
+            dropped.update(part.dropped)
+        letters = _numbered(letter for part in parts for letter in part.letters)
+        return Decoded(pl.concat([part.rows for part in parts]), letters, dropped)
+
+    def _decoded(
+        self, records: Sequence[bytes], at: Ints, places: Ints, input: str, received_ms: Sequence[int]
+    ) -> Decoded:
+        """Return what came out of records of the messages `at`, with the offsets of these."""
         came = [received_ms[position] for position in at] if received_ms else ()
-        decoded = self.inner.decode(records, range(len(records)), input, came)
-        places = np.asarray(offsets, dtype=np.int64)[np.asarray(at, dtype=np.int64)] if at else np.empty(0, np.int64)
-        rows = decoded.rows.with_columns(pl.Series("offset", places[decoded.rows["offset"].to_numpy()]))
-        return Decoded(rows, _numbered(decoded.letters, places, at), decoded.dropped)
+        one = self.inner.decode(records, range(len(records)), input, came)
+        rows = one.rows.with_columns(pl.Series("offset", places[at[one.rows["offset"].to_numpy()]]))
+        letters = [replace(letter, offset=int(places[at[letter.offset]])) for letter in one.letters]
+        return Decoded(rows, _numbered(letters), one.dropped)
 
 
-def records_of(body: bytes) -> list[bytes]:
-    """Return the records of a message: of JSON lines, of a JSON array, of concatenated JSON, or the one that it is.
-
-    What cannot be told apart is one record, which its format then refuses with a reason.
-    """
-    body = body.removeprefix(_BOM).strip()
-    if body[:1] == b"[":
-        try:
-            return [bytes(one) for one in _ARRAY.decode(body)]
-        except UNREADABLE:
-            return [body]
-    if not body or _is_json(body):
-        return [body]
-    lines = [line for line in (one.strip() for one in body.split(b"\n")) if line]
-    return [record for line in lines for record in _concatenated(line)]
+def _may_hold_several(bodies: Sequence[bytes]) -> pl.Series:
+    """Return which messages are worth a look; not one of a topic with one record a message, nearly always."""
+    raw = pl.Series(bodies, dtype=pl.Binary).bin
+    return ~raw.starts_with(b"{") | raw.contains(b"}{") | raw.contains(b"\n{")
 
 
-def _none_holds_several(bodies: Sequence[bytes]) -> bool:
-    """Return True where a look at all messages at once shows what a look at each would, at a tenth of the cost."""
-    joined = b" ".join(bodies)
-    if not all(bodies) or b"\n" in joined:
-        return False
-    raw = np.frombuffer(joined, np.uint8)
-    ends = np.cumsum(np.fromiter(map(len, bodies), np.int64, len(bodies)) + 1)
-    begin_an_object = (raw[0:1] == _OPENS).all() and (raw[ends[:-1]] == _OPENS).all()
-    closing = np.flatnonzero(raw[:-1] == _CLOSES)
-    return bool(begin_an_object and not (raw[closing + 1] == _OPENS).any())
+def _parts(
+    bodies: Sequence[bytes], several: pl.Series, split: Callable[[bytes], list[bytes]]
+) -> Iterator[tuple[list[int], list[bytes]]]:
+    """Yield records and the positions of their messages, a bounded number at a time."""
+    at: list[int] = []
+    records: list[bytes] = []
+    for position, (body, look) in enumerate(zip(bodies, several, strict=True)):
+        found = split(body) if look else [body]
+        records += found
+        at += [position] * len(found)
+        while len(records) >= _AT_ONCE:
+            yield at[:_AT_ONCE], records[:_AT_ONCE]
+            del at[:_AT_ONCE], records[:_AT_ONCE]
+    if records:
+        yield at, records
 
 
-def _may_hold_several(body: bytes) -> bool:
-    """Return whether it is worth a look; False for nearly every message of a topic with one record each."""
-    head = body[:4].lstrip()
-    return head[:1] == b"[" or head[:3] == _BOM or b"\n{" in body or b"}{" in body
-
-
-def _concatenated(line: bytes) -> list[bytes]:
-    """Return the values of `{...}{...}` (Fluent Bit's json_stream); the line itself where it is nothing of the kind."""
-    pieces = line.split(b"}{")
-    if len(pieces) == 1 or _is_json(line):
-        return [line]
-    found: list[bytes] = []
-    held = b""
-    for number, piece in enumerate(pieces):
-        held += (b"{" if number and not held else b"}{" if held else b"") + piece
-        whole = held if number == len(pieces) - 1 else held + b"}"
-        if _is_json(whole):
-            found.append(whole)
-            held = b""
-    return [*found, held] if held else found
+def _numbered(letters: Iterable[DeadLetter]) -> list[DeadLetter]:
+    """Return the letters of messages, those of one numbered; beyond a number of them, one for all with one reason."""
+    given: Counter[int] = Counter()
+    kept: dict[tuple[int, int | str], DeadLetter] = {}
+    for letter in letters:
+        first = given[letter.offset] < _LETTERS
+        key = (letter.offset, given[letter.offset] if first else letter.reason)
+        if key in kept:
+            kept[key] = replace(kept[key], rows=kept[key].rows + letter.rows)
+            continue
+        kept[key] = replace(letter, part=given[letter.offset])
+        given[letter.offset] += 1
+    return list(kept.values())
 
 
 def _is_json(body: bytes) -> bool:
@@ -118,13 +150,27 @@ def _is_json(body: bytes) -> bool:
     return True
 
 
-def _numbered(letters: Sequence[DeadLetter], places: Ints, at: Sequence[int]) -> list[DeadLetter]:
-    """Return the letters with the offsets of their messages, those of one message numbered."""
-    given: dict[int, int] = {}
-    numbered: list[DeadLetter] = []
-    for letter in letters:
-        position = at[letter.offset]
-        part = given.get(position, 0)
-        given[position] = part + 1
-        numbered.append(replace(letter, offset=int(places[letter.offset]), part=part))
-    return numbered
+def _values(text: bytes) -> tuple[list[bytes], bytes]:
+    """Return the JSON values that stand one after another, and the rest, which begins with none."""
+    view = memoryview(text)  # slices of it cost nothing
+    found: list[bytes] = []
+    start = 0
+    while start < len(text):
+        end = _end(view[start:])
+        if not end:
+            break
+        found.append(bytes(view[start : start + end]).strip())
+        start += end
+    return found, text[start:]
+
+
+def _end(view: memoryview) -> int:
+    """Return where the first JSON value ends, 0 where there is none."""
+    try:
+        _ANY.decode(view)
+    except msgspec.DecodeError as error:
+        more = _TRAILING.search(str(error))
+        return int(more[1]) - 1 if more else 0  # it names the byte behind
+    except UNREADABLE:
+        return 0
+    return len(view)
