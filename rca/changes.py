@@ -17,20 +17,11 @@ import polars as pl
 from engine.ids import content_id
 from engine.inventory import Inventory, ObjectKey, ObjectVersion
 from engine.types import Change
+from rca.event_changes import WORKLOADS, of_event
 from rca.manifests import Manifest, differing, meaning, member, objects
 
-_WORKLOADS = ("Deployment", "StatefulSet", "DaemonSet")
 _DERIVED = ("Pod", "ReplicaSet", "Job", "Event", "Endpoints", "EndpointSlice", "Lease", "ControllerRevision")
 _TELLING = re.compile(r"true|false|[-+]?\d+(\.\d+)?([a-zA-Z%]{1,3})?")  # values that can be shown: never a password
-_NODE_REASONS = (
-    "NodeNotReady",
-    "NodeNotSchedulable",
-    "NodeHasDiskPressure",
-    "NodeHasInsufficientMemory",
-    "NodeHasInsufficientPID",
-    "Rebooted",
-)
-_NEW_REPLICA_SET = re.compile(r"Scaled up replica set (\S+) from 0 to \d+")
 _RESTARTED_AT = "kubectl.kubernetes.io/restartedAt"
 _SHOWN = 3
 
@@ -46,7 +37,7 @@ class ObjectChanges:
         when it was decoded, so it never comes here from a format of ours.
         """
         found = [change for row in objects.iter_rows(named=True) for change in _of_object(row, inventory)]
-        found += [change for row in events.iter_rows(named=True) for change in _of_event(row, inventory)]
+        found += [change for row in events.iter_rows(named=True) for change in of_event(row, inventory)]
         unique = {one.id: one for one in found}
         return sorted(unique.values(), key=lambda one: (one.ts_ms, one.entity, one.kind, one.id))
 
@@ -87,7 +78,7 @@ def _same(before: Manifest | None, after: Manifest | None) -> bool:
 
 
 def _kind_of(object_kind: str) -> str:
-    if object_kind in _WORKLOADS or object_kind == "CronJob":
+    if object_kind in WORKLOADS or object_kind == "CronJob":
         return "deployment"
     if object_kind in _DERIVED:
         return "event"
@@ -99,7 +90,7 @@ def _steps(key: ObjectKey, before: Manifest, after: Manifest) -> Iterator[tuple[
     _, kind, _, name = key
     if kind in _DERIVED:
         return
-    if kind in _WORKLOADS:
+    if kind in WORKLOADS:
         yield from _of_workload(name, before, after)
     elif kind == "ConfigMap":
         changed = _data_changes(before, after)
@@ -198,24 +189,3 @@ def _of_node(name: str, before: Manifest, after: Manifest) -> Iterator[tuple[str
 def _listed(parts: list[str]) -> str:
     more = f" and {len(parts) - _SHOWN} more" if len(parts) > _SHOWN else ""
     return ", ".join(parts[:_SHOWN]) + more
-
-
-def _of_event(row: dict[str, Any], inventory: Inventory) -> Iterator[Change]:
-    entity, ts_ms, reason = row["entity"], int(row["ts_ms"]), row["reason"]
-    message = row["message"] or ""
-    name = entity.rpartition("/")[2]
-    rollout = _NEW_REPLICA_SET.search(message)
-    if reason in _NODE_REASONS:
-        kind, summary = "node", f"{name}: {reason}"
-    elif reason == "SuccessfulRescale":
-        kind, summary = "scale", f"{name}: {message or reason}"
-    elif reason == "ScalingReplicaSet" and rollout and not _has_workload(inventory, entity):
-        # Where objects are seen they tell more, and the same rollout is not told twice.
-        kind, summary = "deployment", f"{name}: rollout of replica set {rollout.group(1)}"
-    else:
-        return
-    yield Change(content_id("chg", entity, ts_ms, kind, summary), entity, ts_ms, kind, summary)
-
-
-def _has_workload(inventory: Inventory, entity: str) -> bool:
-    return any(key[1] in _WORKLOADS for key in inventory.of_entity(entity))
