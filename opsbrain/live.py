@@ -115,6 +115,10 @@ class Live:
         """Return how far each input was read."""
         return {name: one.reader.position for name, one in self._inputs.items()}
 
+    def at_end(self, name: str) -> bool:
+        """Return whether everything that an input has was read."""
+        return self._inputs[name].reader.at_end
+
     def received(self) -> Received:
         """Return what came in so far; may be asked from another thread, and is then as of some moment ago."""
         windows = self._pipeline.windows.values()

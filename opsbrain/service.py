@@ -23,11 +23,15 @@ from opsbrain.folder_lock import lock_folder
 from opsbrain.http_guard import access_of
 from opsbrain.journal import Journal
 from opsbrain.keep import JournalKeep
-from opsbrain.live import CHECKPOINTS, Input, Live, LiveConfig
+from opsbrain.live import CHECKPOINTS, Held, Input, Live, LiveConfig
 from opsbrain.live_view import store_view
 from opsbrain.notify.outbox import FILE_NAME as OUTBOX
 from opsbrain.notify.outbox import Outbox
 from opsbrain.notify.registry import build_notifiers
+from opsbrain.pull import backfill_of, pullers_of
+from opsbrain.pull.base import PullThread
+from opsbrain.pull.prometheus_backfill import FORMAT as HISTORY
+from opsbrain.pull.prometheus_backfill import PrometheusBackfill
 from opsbrain.receivers import Tally
 from opsbrain.recent import Recent
 from opsbrain.report.view import ReportView
@@ -90,6 +94,8 @@ class Service:
         """Serve and work until `stop`; then answer what is under way, checkpoint and return."""
         self._servers.start()
         self._deliverer.start()
+        for one in self._pulls:
+            one.start()
         try:
             while not self._stopping:
                 self._woken.clear()
@@ -97,6 +103,8 @@ class Service:
                     self._woken.wait(WAIT_S)
                 self._servers.check()
         finally:
+            for one in self._pulls:
+                one.stop()
             self._servers.stop()
             self._deliverer.stop(GRACE_S)
         self._finish()
@@ -118,6 +126,10 @@ class Service:
         while time.monotonic() < deadline_s and self.live.step(self._clock()):
             pass
         self.live.checkpoint(self._clock())
+
+    def _past(self, now_ms: int) -> bool:
+        """Return whether hours before the start are still being fetched or worked off."""
+        return self._held(HISTORY, now_ms) or not self.live.at_end(HISTORY)
 
     def _build(self, settings: Settings, opened: ExitStack) -> None:
         """Build everything, what is cheap to refuse first; what is opened is closed by `opened`."""
@@ -143,11 +155,21 @@ class Service:
         opened.callback(outbox.close)
         checkpoints = SqliteStore(folder / CHECKPOINTS)
         opened.callback(checkpoints.close)
-        flush = Conclusions(store, outbox, notifiers, self._deliverer.wake)
+        self._pulls = pullers_of(settings, keep, folder, self._clock)
+        backfill = backfill_of(settings, keep, folder, self._clock())
+        if backfill is not None:
+            self._pulls.append(PullThread(backfill, self._clock))
+        flush = Conclusions(store, outbox, notifiers, self._deliverer.wake, self._past if backfill else None)
+        self._held = held_by(backfill)
         self._scrubbers = {name: Scrubber() for name in journals}
         inputs = [Input(name, format_of(name, identity, self._scrubbers[name]), one) for name, one in journals.items()]
-        self.live = Live(config, inputs, checkpoints, flush, self._clock(), self._recent)
+        self.live = Live(config, inputs, checkpoints, flush, self._clock(), self._recent, self._held)
         opened.callback(self.live.close)
+
+
+def held_by(backfill: PrometheusBackfill | None) -> Held:
+    """Return which inputs windows wait for: the one of the backfill, as long as it fetches."""
+    return lambda name, now_ms: backfill is not None and name == HISTORY and backfill.busy(now_ms)
 
 
 def identity_of(settings: Settings) -> Identity:

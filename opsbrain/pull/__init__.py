@@ -13,6 +13,7 @@ from opsbrain.keep import Keep
 from opsbrain.pull.base import Puller, PullThread
 from opsbrain.pull.cost_explorer import CostExplorerPuller
 from opsbrain.pull.object_storage import ObjectStoragePuller
+from opsbrain.pull.prometheus_backfill import BackfillConfig, PrometheusBackfill
 from opsbrain.settings import Settings
 
 FOLDER: Final = "pull"
@@ -40,3 +41,20 @@ def pullers_of(
     if settings.pull.cost_explorer.enabled:
         pullers.append(CostExplorerPuller(settings.pull.cost_explorer, keep, memory, max_bytes))
     return [PullThread(one, clock) for one in pullers]
+
+
+def backfill_of(settings: Settings, keep: Keep, folder: Path, started_ms: int) -> PrometheusBackfill | None:
+    """Return what fetches the hours before the first start, or None when no Prometheus is named."""
+    one = settings.pull.prometheus
+    if not one.url:
+        return None
+    step_ms = settings.pipeline.resolution_s * 1000
+    config = BackfillConfig(
+        one.url,
+        one.token.reveal("pull.prometheus.token"),
+        one.matchers,
+        int(one.hours * 3_600_000),
+        step_ms,
+        one.timeout_s,
+    )
+    return PrometheusBackfill(config, keep, folder / FOLDER, started_ms)
