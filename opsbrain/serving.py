@@ -9,7 +9,7 @@ from typing import Final
 
 import uvicorn
 from starlette.types import ASGIApp
-from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
 from engine.errors import SourceError
 from opsbrain.otlp_grpc import OtlpServer
@@ -19,11 +19,11 @@ HEADERS_S: Final = 10.0  # how long the head of a request may take, and what com
 
 
 class Servers:
-    """Listens from the beginning, answers from `start` to `stop`."""
+    """Listens from the beginning, answers from `start` to `stop`; `address` is the URL of HTTP."""
 
     def __init__(self, app: ASGIApp, listener: socket.socket, grpc: OtlpServer | None, grace_s: float) -> None:
         """Serve `app` on `listener`; `grace_s` is how long `stop` waits for requests under way."""
-        self._listener = listener
+        self.address = f"http://{_named(listener)}"
         self._grpc = grpc
         self._grace_s = grace_s
         self._http = uvicorn.Server(
@@ -38,12 +38,7 @@ class Servers:
                 timeout_graceful_shutdown=int(grace_s),
             )
         )
-        self._thread = threading.Thread(target=self._http.run, args=([self._listener],), name="http", daemon=True)
-
-    @property
-    def address(self) -> str:
-        """Return where HTTP listens, as a URL."""
-        return "http://" + _named(self._listener)
+        self._thread = threading.Thread(target=self._http.run, args=([listener],), name="http", daemon=True)
 
     @property
     def grpc_port(self) -> int:
@@ -78,7 +73,8 @@ class HastyProtocol(H11Protocol):
     def data_received(self, data: bytes) -> None:
         """Take bytes; from the first of a request on, its head must be whole in time."""
         super().data_received(data)
-        waiting = self.cycle is None or self.cycle.response_complete
+        cycle: RequestResponseCycle | None = self.cycle  # None before the first request
+        waiting = cycle is None or cycle.response_complete
         if waiting and self._expiry is None:
             self._expiry = self.loop.call_later(HEADERS_S, self.transport.close)
         elif not waiting:
