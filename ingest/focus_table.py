@@ -18,7 +18,7 @@ from ingest.cost_rows import DAY_MS, day_of
 from ingest.gunzip import MAGIC, gunzipped
 from ingest.times import rfc3339_ms, sane
 
-MAX_BYTES: Final = 512 << 20  # of one file, decompressed
+MAX_BYTES: Final = 256 << 20  # of one file, decompressed
 MAX_ROWS: Final = 5_000_000  # of one file, and of its charges cut into days: some hundred bytes can claim any number
 LONGEST_DAYS: Final = 366
 
@@ -60,6 +60,8 @@ def read_focus(body: bytes) -> pl.DataFrame:
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, UnicodeError, ValueError) as error:
         what = "Parquet" if body.startswith(_PARQUET) else "CSV"
         raise DataError(f"{what} cannot be read ({type(error).__name__})") from error
+    if table.is_empty():
+        raise DataError("no lines")
     return table.select(
         *(_text(table, name).alias(name) for name in NAMES if name not in TIMES),
         pl.coalesce(*(_number(table, name) for name in AMOUNTS)).alias("amount_usd"),

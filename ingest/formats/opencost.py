@@ -2,8 +2,8 @@
 
 amount     totalCost, in USD, which is what OpenCost prices in unless its `customPricing` says otherwise
 when       days (UTC) by each allocation's `window`: hours are added up into their day, more days stay one period. Ask
-           for whole days that are over (`window=yesterday`, or `window=7d&step=1d`): what is told of a day later
-           replaces what was told before
+           for whole days (`window=yesterday`, or `window=7d&step=1d`): what is told of a day later replaces what was
+           told before, and a day that was not over when the answer came is dropped
 whom       the pod, with its controller, labels and namespace; else the controller; else a label or the node; a
            namespace alone, and `__idle__`, `__unallocated__` and the like, are the account `cluster+name`
 known at   a stamp `known_at` beside `data`, else when the message came in, else the period's end
@@ -94,9 +94,12 @@ class Opencost:
             if not found:
                 refused.add(position, "no allocations")
             rows += found
-        frame = _usable(_frame(rows), refused)
-        frame = summed(frame)
-        return Decoded(conform("costs", frame.with_columns(refused.offsets_of(frame["at"]))), refused.letters())
+        usable = _usable(_frame(rows), refused)
+        over = usable.filter(pl.col("period_end_ms") <= pl.col("ts_ms"))
+        dropped = {"the day is not over yet": usable.height - over.height} if over.height < usable.height else {}
+        frame = summed(over)
+        costs = conform("costs", frame.with_columns(refused.offsets_of(frame["at"])))
+        return Decoded(costs, refused.letters(), dropped)
 
     def _entity(self, one: _Allocation) -> str:
         said = one.properties or _Properties()

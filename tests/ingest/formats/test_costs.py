@@ -234,11 +234,12 @@ def test_a_file_that_is_none_says_which_columns_are_missing() -> None:
 
 
 def test_what_is_in_no_file_but_claims_to_be() -> None:
-    bomb = gzip.compress(b"x" * 10_000_000)
-    bodies = [bomb[:-9], b"PAR1 and no more PAR1", bill("1,2,3,4,5,6,7,8,9,10,11,12"), b"\xff\xfe", b"PAR1"]
+    cut = gzip.compress(b"x" * 10_000)[:-9]
+    bodies = [cut, b"PAR1 and no more PAR1", bill("1,2,3,4,5,6,7,8,9,10,11,12"), b"\xff\xfe", b"PAR1", bill()]
     reasons = [letter.reason for letter in decode("focus", *bodies).letters]
-    assert len(reasons) == 5
+    assert len(reasons) == 6
     assert reasons[0] == "gzip is cut off"
+    assert reasons[-1] == "no lines"
 
 
 def test_tags_that_are_no_json_name_nobody() -> None:
@@ -262,6 +263,12 @@ def test_hours_add_up_to_their_day() -> None:
         ("account/-/cluster-one+__unallocated__", 1): 0.3,
     }
     assert set(decoded.rows["ts_ms"]) == {AUGUST_MS + 2 * DAY_MS}
+
+
+def test_an_allocation_of_a_day_that_is_not_over_waits() -> None:
+    decoded = decode("opencost", golden("opencost", "by-pod.json"), came_ms=AUGUST_MS + DAY_MS // 2)
+    assert decoded.rows.is_empty()
+    assert decoded.dropped == {"the day is not over yet": 3}
 
 
 @pytest.mark.parametrize(
