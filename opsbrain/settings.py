@@ -347,11 +347,22 @@ class PrometheusHistory:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class KubernetesCluster:
+    """A cluster whose events and objects are watched; `deploy/cluster/reader.yaml` is the role that this needs."""
+
+    enabled: bool = _key(False, "Whether it is watched.")
+    kubeconfig: str = _key("", "Path of a kubeconfig; empty takes the pod's service account, else the user's.")
+    context: str = _key("", "Context of the kubeconfig; empty takes its current one.")
+    namespaces: tuple[str, ...] = _key((), "The only namespaces to watch; empty watches all, and the nodes.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Pull:
     """What is fetched, because nobody sends it."""
 
     object_storage: tuple[ObjectStorage, ...] = _key((), "Prefixes to read: a list of {name, url, format, ...}.")
     cost_explorer: CostExplorer = _section(CostExplorer, "AWS Cost Explorer.")
+    kubernetes: KubernetesCluster = _section(KubernetesCluster, "Events and objects of a Kubernetes cluster.")
     prometheus: PrometheusHistory = _section(PrometheusHistory, "The hours before the first start, from a Prometheus.")
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -12,9 +12,11 @@ from ingest.registry import FORMATS
 from opsbrain.keep import Keep
 from opsbrain.pull.base import Puller, PullThread
 from opsbrain.pull.cost_explorer import CostExplorerPuller
+from opsbrain.pull.kubernetes_api import ClusterConfig
+from opsbrain.pull.kubernetes_watch import watches
 from opsbrain.pull.object_storage import ObjectStoragePuller
 from opsbrain.pull.prometheus_backfill import BackfillConfig, PrometheusBackfill
-from opsbrain.settings import Settings
+from opsbrain.settings import KubernetesCluster, Settings
 
 FOLDER: Final = "pull"
 
@@ -40,7 +42,15 @@ def pullers_of(
         pullers.append(ObjectStoragePuller(one, keep, memory, max_bytes))
     if settings.pull.cost_explorer.enabled:
         pullers.append(CostExplorerPuller(settings.pull.cost_explorer, keep, memory, max_bytes))
+    pullers += kubernetes_of(settings.pull.kubernetes, keep, memory, clock)
     return [PullThread(one, clock) for one in pullers]
+
+
+def kubernetes_of(one: KubernetesCluster, keep: Keep, memory: Path, clock: Callable[[], int]) -> Iterator[Puller]:
+    """Yield a watch for each resource, and for each namespace where not all are watched."""
+    for namespace in one.namespaces or ("",) if one.enabled else ():
+        config = ClusterConfig(one.kubeconfig, one.context, namespace)
+        yield from watches(f"pull.kubernetes {namespace}".strip(), config, memory, keep, clock)
 
 
 def backfill_of(settings: Settings, keep: Keep, folder: Path, started_ms: int) -> PrometheusBackfill | None:
