@@ -159,7 +159,7 @@ def _cast(raw: pl.Expr, dtype: pl.DataType, type: Type) -> pl.Expr:
     if type == "numbers":
         texts = raw.str.extract_all(_NUMBER_IN_LIST) if dtype == pl.String else raw
         return texts.cast(pl.List(pl.Float64), strict=False)
-    number = raw.cast(pl.Float64, strict=False)
+    number = raw.cast(pl.Float64, strict=False) + 0.0  # there is one 0, not also a -0
     if type == "number":
         return pl.when(number.is_finite() | number.is_null()).then(number).otherwise(float("nan"))
     if dtype.is_integer():
@@ -250,17 +250,12 @@ class _Csv:
         quoted = b'"' in content
         if not quoted and content.count(b",") != lines * (len(self._names) - 1):
             return None
-        every = list(range(len(self._names)))
+        used = list(range(len(self._names))) if quoted else self._used
         try:
-            frame = pl.read_csv(
-                content,
-                has_header=False,
-                infer_schema=False,
-                columns=every if quoted else self._used,
-                new_columns=self._names if quoted else [self._names[at] for at in self._used],
-            )
-        except pl.exceptions.PolarsError:
+            frame = pl.read_csv(content, has_header=False, infer_schema=False, columns=used)
+        except (pl.exceptions.ComputeError, pl.exceptions.NoDataError):
             return None
+        frame.columns = [self._names[at] for at in used]
         # a line that is too short is filled up in silence
         return None if frame.height != lines or (quoted and frame.to_series(-1).has_nulls()) else frame
 

@@ -49,6 +49,23 @@ def test_json_lines_as_bigquery_writes_them_and_as_others_do(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("content", "table"),
+    [
+        (GOOD * 3, TABLE),
+        ("usage_cpus,more,id,time\n0.5,x,7,5\n,,7,5\n", TABLE),
+        ("5,x,7,0.5\n5,,8,\n", PLAIN),
+        ('5,"x,y",7,0.5\n5,,8,1\n', PLAIN),
+    ],
+)
+def test_good_lines_are_read_at_once(tmp_path, monkeypatch, content, table):
+    for reader in (trace_tables._Csv, trace_tables._Json):
+        monkeypatch.delattr(reader, "one_by_one")
+    frame, sieve = read(tmp_path / "t", content, table)
+    assert frame["time"].unique().to_list() == [5] and frame.height >= 2
+    assert not reasons(sieve)
+
+
+@pytest.mark.parametrize(
     ("line", "reason"),
     [
         ('{"time":"5","id":"7"', "Input data was truncated"),
