@@ -22,6 +22,12 @@ from engine.types import Bools, Ints, State
 EVERYTHING: Final = "all metrics together"
 """The name under which rows are dropped when not one metric but their number explodes."""
 
+OVER_THE_LIMIT: Final = (
+    "%s: metric %s has more series than pipeline.max_series_per_metric (or all have more than pipeline.max_series); "
+    "new ones are dropped and counted, those known stay: drop the label that explodes, or raise the limit"
+)
+"""What runners tell people, with the input and the metric, once each."""
+
 _METRIC: Final = pl.col("indicator").str.split("{").list.first()
 
 
@@ -97,7 +103,7 @@ class SeriesLimit:
         )
         admitted = self._first_come(unknown.unique("identity", keep="first", maintain_order=True))
         self._insert(admitted.sort("identity"))
-        passing = (hashes == 0) | self._touch(hashes, rows["ts_ms"].to_numpy())
+        passing[~passing] = self._touch(unknown["identity"].to_numpy(), unknown["ts_ms"].to_numpy())
         refused = rows.filter(~passing).select(metric=_METRIC)
         for metric, count in refused.group_by("metric").len().sort("metric").iter_rows():
             dropped[metric if metric in self._codes else EVERYTHING] += count

@@ -73,6 +73,7 @@ class WindowStep:
         self.counts: Counter[str] = Counter()
         self.dropped: Counter[str] = Counter()
         self.crowded: Counter[str] = Counter()
+        self._said: set[str] = set()
         if resume:
             self._latest_ms, self._emitted_ms = resume["latest_ms"], resume["emitted_ms"]
             self._position = resume["position"]
@@ -80,6 +81,7 @@ class WindowStep:
             self._lowest_offset = {start: _least(rows[0]["offset"]) for start, rows in self._open.items()}
             self.counts, self.dropped = Counter(resume["counts"]), Counter(resume["dropped"])
             self.crowded = Counter(resume["crowded"])
+            self._said = set(self.crowded)
             for start, rows in self._open.items():
                 self._unseen(start, rows[0])
             self._refused = {int(start): Counter(told) for start, told in resume["refused"].items()}
@@ -92,6 +94,12 @@ class WindowStep:
         step = cls(config, input, kind)
         step._emitted_ms, step._latest_ms, step._position, step._skip_before = emitted_ms, latest_ms, position, position
         return step
+
+    def newly_crowded(self) -> list[str]:
+        """Return the metrics that went over the limit since this was asked last, for whoever tells people."""
+        new = sorted(self.crowded.keys() - self._said)
+        self._said.update(new)
+        return new
 
     @property
     def emitted_ms(self) -> int:

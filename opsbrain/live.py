@@ -13,12 +13,14 @@ by somebody else, takes the same turns.
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
+from engine.cardinality import OVER_THE_LIMIT
 from engine.errors import Retryable, SourceError, StateMismatch
 from engine.flow import EngineConfig
 from engine.ports import Format, StateStore
@@ -31,11 +33,14 @@ from opsbrain.collect import Collected
 from opsbrain.journal import Journal
 from opsbrain.journal_reader import Damaged, Entry, IdleMark, JournalReader
 from opsbrain.live_view import Received
+from opsbrain.output import printable
 from opsbrain.sources import Source
 
 BATCH_MESSAGES: Final = 5_000  # a few MB: one step stays well under a second, so that a stop is heard soon
 PART: Final = "live"
 CHECKPOINTS: Final = "checkpoint.sqlite"  # in the store's folder
+
+_log = logging.getLogger(__name__)
 
 Flush = Callable[[Collected, int], None]
 """Takes everything collected, at a wall-clock time in milliseconds, and makes it durable."""
@@ -206,6 +211,8 @@ class Live:
         frame, early = not_from_the_future(frame, entry.offsets, entry.received_ms, name, ahead_ms)
         records = Records(kind, frame, name, entry.offsets[-1] + 1)
         self._pipeline.feed(records, [*decoded.letters, *early], decoded.dropped)
+        for metric in self._pipeline.windows[name].newly_crowded():
+            _log.warning(OVER_THE_LIMIT, name, printable(metric))
 
     def _furthest_behind(self) -> _Running | None:
         """Return the input to read next: memory is bounded by what the inputs are apart in event time."""

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from engine.cardinality import OVER_THE_LIMIT
 from engine.errors import SourceError
 from engine.flow import INPUTS_GO_TO
 from engine.messages import DEADLETTERS, Message
@@ -143,7 +144,10 @@ class Decoder:
         input.counts["dead_lettered"] += sum(one.rows for one in letters)
         input.step.dropped.update(decoded.dropped)
         records = Records(input.telemetry.format.kind, frame, input.name, offsets[-1] + 1)
-        return [_dead(one) for one in letters] + input.step.on_records(records)
+        messages = [_dead(one) for one in letters] + input.step.on_records(records)
+        for metric in input.step.newly_crowded():
+            log.warning(OVER_THE_LIMIT, input.name, metric.encode("ascii", "backslashreplace").decode())
+        return messages
 
     def _resumed(self, name: str, kind: Kind, committed: Committed) -> WindowStep:
         return WindowStep.resume_from(
