@@ -1,4 +1,4 @@
-"""Writes the golden FOCUS files: `python tests/golden/focus/make.py`. Values are invented, columns are FOCUS 1.2's."""
+"""Writes the golden FOCUS files: `python tests/ingest/focus_file.py`. Values are invented, columns are FOCUS 1.2's."""
 
 import csv
 import gzip
@@ -10,7 +10,7 @@ from typing import Any
 
 import polars as pl
 
-HERE = Path(__file__).parent
+FOLDER = Path(__file__).parents[1] / "golden" / "focus"
 # fmt: off
 COLUMNS = [
     "AvailabilityZone", "BilledCost", "BillingAccountId", "BillingAccountName", "BillingAccountType",
@@ -119,6 +119,6 @@ def as_parquet() -> bytes:
 
 
 if __name__ == "__main__":
-    (HERE / "focus-1.2.csv.bin").write_bytes(as_csv())
-    (HERE / "focus-1.2.csv.gz.bin").write_bytes(gzip.compress(as_csv(), mtime=0))
-    (HERE / "focus-1.2.parquet.bin").write_bytes(as_parquet())
+    (FOLDER / "focus-1.2.csv.bin").write_bytes(as_csv())
+    (FOLDER / "focus-1.2.csv.gz.bin").write_bytes(gzip.compress(as_csv(), mtime=0))
+    (FOLDER / "focus-1.2.parquet.bin").write_bytes(as_parquet())
