@@ -10,16 +10,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from itertools import accumulate
 from struct import unpack
 from typing import Final
 
 from ingest.otlp_numbers import NOWHERE
-from ingest.otlp_points import STALE, TIME, Points, canonical
+from ingest.otlp_points import BUCKET, COUNT, DOUBLE, STALE, TIME, Points, canonical
 from ingest.otlp_requests import Bounds
 from ingest.otlp_series import Stream
 from ingest.otlp_values import attributes
-from ingest.protobuf import Malformed, double, fields, fixed64, fixed64_key, length_key, varint_key
+from ingest.protobuf import Malformed, double, fields, fixed64_key, length_key, varint_key
 
 _COUNT: Final = fixed64_key(4)
 _SUM: Final = fixed64_key(5)
@@ -51,13 +50,13 @@ SUMMARY: Final = Shape(length_key(7), varint_key(8), quantiles=_QUANTILES)
 @dataclass(slots=True)
 class _Point:
     time_at: int = NOWHERE
-    count: int = 0
-    total: float | None = None
+    count_at: int = NOWHERE
+    total_at: int = NOWHERE
     flags: int = 0
-    buckets: bytes = b""
+    buckets: list[int] = field(default_factory=list)  # places
     bounds: bytes = b""
     own: list[Bounds] = field(default_factory=list)
-    quantiles: list[tuple[float, float]] = field(default_factory=list)
+    quantiles: list[tuple[float, int]] = field(default_factory=list)  # and the places of their values
 
 
 def read_histograms(points: Points, position: int, stream: Stream, bounds: Iterable[Bounds], shape: Shape) -> None:
@@ -66,9 +65,7 @@ def read_histograms(points: Points, position: int, stream: Stream, bounds: Itera
         point = _point(points.data, a, b, shape)
         if point.flags & 1:
             points.dropped.append(STALE)
-        elif len(point.buckets) % 8 or len(point.bounds) % 8:
-            raise Malformed("protobuf: a packed field is cut off")
-        elif point.buckets and len(point.buckets) != len(point.bounds) + 8:
+        elif point.buckets and 8 * len(point.buckets) != len(point.bounds) + 8:
             points.odd.append((position, UNEVEN))
         else:
             _add(points, stream, point, shape)
@@ -80,46 +77,55 @@ def _point(data: bytes, start: int, end: int, shape: Shape) -> _Point:
         if key == TIME:
             point.time_at = a
         elif key == _COUNT:
-            point.count = fixed64(data, a)
+            point.count_at = a
         elif key == _SUM:
-            point.total = double(data, a)
+            point.total_at = a
         elif key == shape.attributes:
             point.own.append((a, b))
         elif key == shape.flags:
             point.flags = a
         elif key in shape.buckets:
-            point.buckets += data[a:b]
+            point.buckets += range(a, _whole(a, b), 8)
         elif key in shape.bounds:
-            point.bounds += data[a:b]
+            point.bounds += data[a : _whole(a, b)]
         elif key == shape.quantiles:
             point.quantiles.append(_quantile(data, a, b))
     return point
 
 
-def _quantile(data: bytes, start: int, end: int) -> tuple[float, float]:
-    quantile = value = 0.0
+def _whole(a: int, b: int) -> int:
+    """Return where a packed field ends, of numbers of 8 bytes."""
+    if (b - a) % 8:
+        raise Malformed("protobuf: a packed field is cut off")
+    return b
+
+
+def _quantile(data: bytes, start: int, end: int) -> tuple[float, int]:
+    quantile, value_at = 0.0, NOWHERE
     for key, a, _ in fields(data, start, end):
         if key == _QUANTILE:
             quantile = double(data, a)
         elif key == _VALUE:
-            value = double(data, a)
-    return quantile, value
+            value_at = a
+    return quantile, value_at
 
 
 def _add(points: Points, stream: Stream, point: _Point, shape: Shape) -> None:
-    counts = unpack(f"<{len(point.buckets) // 8}Q", point.buckets)
-    values = [float(point.count), *map(float, accumulate(counts)), *(value for _, value in point.quantiles)]
-    if point.total is not None:
-        values.append(point.total)
-    for number, value in zip(_numbers(points, stream, point, shape), values, strict=True):
-        points.add(number, point.time_at, value)
+    values = [(point.count_at, COUNT)]
+    values += [(place, BUCKET if number else COUNT) for number, place in enumerate(point.buckets)]
+    values += [(place, DOUBLE) for _, place in point.quantiles]
+    if point.total_at != NOWHERE:
+        values.append((point.total_at, DOUBLE))
+    for number, (place, kind) in zip(_numbers(points, stream, point, shape), values, strict=True):
+        points.add(number, point.time_at, place, kind)
 
 
 def _numbers(points: Points, stream: Stream, point: _Point, shape: Shape) -> tuple[int, ...]:
     """Return the series of a point's values: count, buckets, quantiles, sum where there is one."""
     own = canonical(points.data, point.own, shape.attributes)
     quantiles = ",".join(_number_text(quantile) for quantile, _ in point.quantiles)
-    parts = (own, point.bounds if point.buckets else b"-", quantiles.encode(), b"" if point.total is None else b"sum")
+    total = b"" if point.total_at == NOWHERE else b"sum"
+    parts = (own, point.bounds if point.buckets else b"-", quantiles.encode(), total)
     group = stream.key + b"".join([b"%d:%b" % (len(part), part) for part in parts])
     known = points.series.groups.get(group)
     if known is None:
@@ -140,7 +146,7 @@ def _learned(points: Points, stream: Stream, point: _Point, own: bytes) -> tuple
         number("_count", {}),
         *(number("_bucket", {"le": bound}) for bound in upper),
         *(number("", {"quantile": _number_text(quantile)}, "gauge") for quantile, _ in point.quantiles),
-        *((number("_sum", {}),) if point.total is not None else ()),
+        *((number("_sum", {}),) if point.total_at != NOWHERE else ()),
     )
 
 

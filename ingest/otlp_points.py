@@ -7,25 +7,32 @@ at the end. Any other order and anything else in a point is read field by field.
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from engine.types import Floats, Ints
 from ingest.otlp_numbers import NOWHERE, nanos_to_ms, words_at
 from ingest.otlp_requests import Bounds
 from ingest.otlp_series import OtlpSeries, Stream
 from ingest.otlp_values import attributes
-from ingest.protobuf import double, fields, fixed64_key, length_key, sfixed64, varint_key
+from ingest.protobuf import fields, fixed64_key, length_key, varint_key
 
 START: Final = fixed64_key(2)
 TIME: Final = fixed64_key(3)
 _DOUBLE: Final = fixed64_key(4)
 _INT: Final = fixed64_key(6)
-ATTRIBUTES: Final = length_key(7)
-FLAGS: Final = varint_key(8)
-_INT_BIT: Final = _INT ^ _DOUBLE  # the two keys of values differ in one bit
+_ATTRIBUTES: Final = length_key(7)
+_FLAGS: Final = varint_key(8)
+
+DOUBLE, INT, COUNT, BUCKET = 0, 1, 2, 3
+"""How the 8 bytes of a value are read; a BUCKET's count is added to that of the row before."""
+
+_INT_BIT: Final = _INT ^ _DOUBLE  # the keys of the two kinds of values differ in one bit
+_SHIFT: Final = 4  # by which that bit becomes DOUBLE or INT
 
 STALE: Final = "no recorded value"
 """Why a point is left out that says itself that it holds none: its stream has ended."""
@@ -34,41 +41,45 @@ NO_VALUE: Final = "a point has no value"
 
 
 class Points:
-    """Collects rows: the series of each, where its time is, and where its value is or what it is.
+    """Collects rows: the series of each, where its time is, and where its value is and how to read it.
 
-    `data` is what the requests of the batch lie in. A place below 0 in `places` stands for a computed value:
-    `computed[~place]`. `odd` are rows that are none, as (message, reason).
+    `data` is what the requests of the batch lie in, `codes` are `code_of` a place in it. `odd` are points that are
+    refused, as (message, reason), `dropped` why others were left out.
     """
 
-    __slots__ = ("at", "computed", "data", "dropped", "numbers", "odd", "places", "series", "times")
+    __slots__ = ("at", "codes", "data", "dropped", "numbers", "odd", "series", "times")
 
     def __init__(self, data: bytes, series: OtlpSeries) -> None:
         self.data = data
         self.series = series
-        self.at: list[int] = []
-        self.numbers: list[int] = []
-        self.times: list[int] = []
-        self.places: list[int] = []
-        self.computed: list[float] = []
+        self.at = array("q")
+        self.numbers = array("q")
+        self.times = array("q")
+        self.codes = array("q")
         self.dropped: list[str] = []
         self.odd: list[tuple[int, str]] = []
 
     @property
-    def columns(self) -> tuple[list[Any], ...]:
+    def columns(self) -> tuple[Any, ...]:
         """Return all that is collected, to take back what a bad request gave."""
-        return self.at, self.numbers, self.times, self.places, self.computed, self.dropped, self.odd
+        return self.at, self.numbers, self.times, self.codes, self.dropped, self.odd
 
-    def add(self, number: int, time_at: int, value: float) -> None:
-        """Add a row with a computed value."""
+    def add(self, number: int, time_at: int, place: int, kind: int) -> None:
+        """Add a row; a place is NOWHERE where what should be there is 0."""
         self.numbers.append(number)
         self.times.append(time_at)
-        self.places.append(~len(self.computed))
-        self.computed.append(value)
+        self.codes.append(code_of(place, kind))
+
+    def add_many(self, numbers: Ints, times: Ints, codes: Ints) -> None:
+        """Add rows."""
+        self.numbers.frombytes(numbers.tobytes())
+        self.times.frombytes(times.tobytes())
+        self.codes.frombytes(codes.tobytes())
 
     def read(self, position: int, stream: Stream, bounds: Iterable[Bounds]) -> None:
         """Add the number points of a stream; raise Malformed where one is none."""
         data, prefix, known = self.data, stream.key, self.series.table.numbers
-        numbers, times, places = self.numbers, self.times, self.places
+        numbers, times, codes = self.numbers, self.times, self.codes
         for a, b in bounds:
             at = a + 9 if b - a > 17 and data[a] == START else a
             if b - at > 17 and data[at] == TIME and data[at + 9] | _INT_BIT == _INT:
@@ -76,52 +87,53 @@ class Points:
                 if number is not None:
                     numbers.append(number)
                     times.append(at + 1)
-                    places.append(at + 10)
+                    codes.append((at + 10) << 3 | data[at + 9] >> _SHIFT & 1)
                     continue
             self._read_odd(position, stream, a, b)
 
     def times_ms(self) -> Ints:
         """Return (N,) the rows' times in Unix milliseconds, 0 where there is none."""
-        return nanos_to_ms(words_at(self.data, self.times))
+        return nanos_to_ms(words_at(self.data, np.asarray(self.times)))
 
     def values(self) -> Floats:
         """Return (N,) the rows' values."""
-        places = np.asarray(self.places, dtype=np.int64)
-        words = words_at(self.data, places)
-        if not len(places):
-            return np.empty(0)
-        keys = np.frombuffer(self.data, np.uint8)[np.maximum(places - 1, 0)]
-        values = np.where(keys == _INT, words.view(np.int64).astype(np.float64), words.view(np.float64))
-        if self.computed:
-            values = np.where(places < 0, np.asarray(self.computed)[np.where(places < 0, ~places, 0)], values)
+        codes = np.asarray(self.codes, dtype=np.int64)
+        kinds, words = codes & 7, words_at(self.data, codes >> 3)
+        values = np.where(kinds == INT, words.view(np.int64).astype(np.float64), words.view(np.float64))
+        if (kinds >= COUNT).any():
+            values = np.where(kinds >= COUNT, _added_up(words, kinds).astype(np.float64), values)
         return values
 
     def _read_odd(self, position: int, stream: Stream, start: int, end: int) -> None:
         """Add a point that is not in the usual order, or of which the attributes are new, or that is none."""
         data = self.data
-        time_at, value, flags = NOWHERE, None, 0
+        time_at = place = NOWHERE
+        kind = flags = 0
         own: list[Bounds] = []
         for key, a, b in fields(data, start, end):
             if key == TIME:
                 time_at = a
-            elif key == _DOUBLE:
-                value = double(data, a)
-            elif key == _INT:
-                value = float(sfixed64(data, a))
-            elif key == ATTRIBUTES:
+            elif key in (_DOUBLE, _INT):
+                place, kind = a, INT if key == _INT else DOUBLE
+            elif key == _ATTRIBUTES:
                 own.append((a, b))
-            elif key == FLAGS:
+            elif key == _FLAGS:
                 flags = a
         if flags & 1:
             self.dropped.append(STALE)
-        elif value is None:
+        elif place == NOWHERE:
             self.odd.append((position, NO_VALUE))
         else:
-            key_bytes = stream.key + canonical(data, own, ATTRIBUTES)
-            number = self.series.table.numbers.get(key_bytes)
+            known = stream.key + canonical(data, own, _ATTRIBUTES)
+            number = self.series.table.numbers.get(known)
             if number is None:
-                number = self.series.number(stream, key_bytes, attributes(data, own))
-            self.add(number, time_at, value)
+                number = self.series.number(stream, known, attributes(data, own))
+            self.add(number, time_at, place, kind)
+
+
+def code_of(place: int, kind: int) -> int:
+    """Return place and kind of a value as one number."""
+    return place << 3 | kind
 
 
 def canonical(data: bytes, bounds: Sequence[Bounds], key: int) -> bytes:
@@ -136,3 +148,12 @@ def _length(size: int) -> bytes:
         size >>= 7
     out.append(size)
     return bytes(out)
+
+
+def _added_up(words: NDArray[np.uint64], kinds: Ints) -> NDArray[np.uint64]:
+    """Return counts, those of BUCKETs with all of their run before them added."""
+    counts = np.where(kinds >= COUNT, words, np.uint64(0))
+    sums = np.cumsum(counts)
+    starts = np.flatnonzero(kinds != BUCKET)  # the first row is never a BUCKET
+    before = sums[starts] - counts[starts]
+    return np.asarray(sums - np.repeat(before, np.diff(np.r_[starts, len(kinds)])))

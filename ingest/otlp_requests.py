@@ -67,15 +67,21 @@ def read_each(
             refused.add(request.position, str(error))
 
 
-def items_of(data: bytes, request: Request) -> Iterator[Items]:
-    """Yield the items of a request by resource and scope; raise Malformed where it is none."""
+def resources_of(data: bytes, request: Request) -> Iterator[Bounds]:
+    """Yield where the resources of a request lie, with all that they hold; raise Malformed where it is none."""
     known = False
     for key, a, b in fields(data, request.start, request.end):
         if key == FIRST:
             known = True
-            yield from _of_resource(data, a, b)
+            yield a, b
     if not known:
         raise Malformed("OTLP: a request without any resource")
+
+
+def items_of(data: bytes, request: Request) -> Iterator[Items]:
+    """Yield the items of a request by resource and scope; raise Malformed where it is none."""
+    for a, b in resources_of(data, request):
+        yield from items_in(data, a, b)
 
 
 def is_json(body: bytes) -> bool:
@@ -87,7 +93,8 @@ def is_json(body: bytes) -> bool:
     return head[:1] == b"{" and (body[:1] != b"\n" or not _is_protobuf(body))
 
 
-def _of_resource(data: bytes, start: int, end: int) -> Iterator[Items]:
+def items_in(data: bytes, start: int, end: int) -> Iterator[Items]:
+    """Yield the items of one resource of a request by scope; raise Malformed where it is none."""
     resource = b""
     scopes: list[Bounds] = []
     for key, a, b in fields(data, start, end):

@@ -59,11 +59,13 @@ class OtlpSeries:
     table: SeriesTable = field(default_factory=SeriesTable)
     groups: dict[bytes, tuple[int, ...]] = field(default_factory=dict)
 
-    def make_room(self) -> None:
-        """Forget all numbers if there are too many; none that was given before may be used then."""
-        if self.table.full:
-            self.table.clear()
-            self.groups.clear()
+    def make_room(self) -> bool:
+        """Forget all numbers if there are too many; return whether it did: none that was given before may be used."""
+        if not self.table.full:
+            return False
+        self.table.clear()
+        self.groups.clear()
+        return True
 
     def number(
         self, stream: Stream, key: bytes, attributes: Mapping[str, str], suffix: str = "", form: str = ""

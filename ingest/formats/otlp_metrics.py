@@ -26,8 +26,9 @@ from engine.schemas import Kind, conform
 from ingest.identity import Identity
 from ingest.metric_labels import MetricLabels
 from ingest.otlp_histograms import EXPONENTIAL, HISTOGRAM, SUMMARY, Shape, read_histograms
+from ingest.otlp_layouts import Layouts
 from ingest.otlp_points import Points
-from ingest.otlp_requests import Bounds, Items, Request, items_of, opened, read_each
+from ingest.otlp_requests import Bounds, Items, Request, items_in, opened, read_each, resources_of
 from ingest.otlp_series import OtlpSeries, stream_of
 from ingest.protobuf import fields, length_key, text, varint_key
 from ingest.refused import Refused
@@ -54,6 +55,7 @@ class OtlpMetrics:
     identity: Identity
     scrubber: Scrubber = field(default_factory=Scrubber, compare=False)
     _series: OtlpSeries = field(init=False, compare=False, repr=False)
+    _layouts: Layouts = field(default_factory=Layouts, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_series", OtlpSeries(MetricLabels(self.identity, self.scrubber)))
@@ -74,13 +76,14 @@ class OtlpMetrics:
         """Return the rows of all points; refuse messages that are no request, else the points that are none."""
         refused = Refused(bodies, offsets, input, self.scrubber)
         data, requests = opened(bodies, "metrics", refused)
-        self._series.make_room()
+        if self._series.make_room():
+            self._layouts.clear()
         points = Points(data, self._series)
 
         def read(request: Request) -> None:
-            for items in items_of(data, request):
-                _read_scope(points, request.position, items)
-            points.at += [request.position] * (len(points.numbers) - len(points.at))
+            for a, b in resources_of(data, request):
+                self._read(points, request.position, a, b)
+            points.at.extend([request.position] * (len(points.numbers) - len(points.at)))
 
         read_each(requests, refused, read, *points.columns)
         for position, reason in points.odd:
@@ -90,10 +93,20 @@ class OtlpMetrics:
         frame = frame.with_columns(refused.offsets_of(frame["at"]))
         return Decoded(conform("metrics", frame), refused.letters(), Counter(points.dropped))
 
+    def _read(self, points: Points, position: int, start: int, end: int) -> None:
+        key = self._layouts.read(points, start, end)
+        if key is None:
+            return
+        first, odd = len(points.numbers), len(points.odd) + len(points.dropped)
+        for items in items_in(points.data, start, end):
+            _read_scope(points, position, items)
+        if key and odd == len(points.odd) + len(points.dropped):
+            self._layouts.learn(key, points, start, end, first)
+
     def _frame(self, points: Points) -> pl.DataFrame:
         values = points.values()
-        return self._series.table.columns(np.asarray(points.numbers, dtype=np.int64)).with_columns(
-            at=pl.Series(points.at, dtype=pl.Int64),
+        return self._series.table.columns(np.asarray(points.numbers)).with_columns(
+            at=pl.Series(np.asarray(points.at)),
             ts_ms=sane(pl.Series(points.times_ms())),
             value=pl.Series(np.where(np.isinf(values), np.nan, values), dtype=pl.Float64),
         )

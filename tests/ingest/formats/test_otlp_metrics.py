@@ -21,8 +21,9 @@ from opentelemetry.sdk.resources import Resource as SdkResource
 
 from engine.features import Features, merge
 from engine.partials import partials_of
+from engine.ports import Decoded
 from engine.schemas import SCHEMAS
-from ingest import checks
+from ingest import checks, otlp_layouts
 from ingest.formats.otlp_metrics import LEVELLESS, NAMELESS
 from ingest.identity import Identity
 from ingest.otlp_histograms import UNEVEN
@@ -31,7 +32,7 @@ from ingest.registry import format_of
 from ingest.times import OUTSIDE
 from models.templates import TemplatesConfig
 from tests.ingest.formats import otlp
-from tests.ingest.formats.otlp import AT_MS, AT_NS, POD, STORE, as_json, key_values, store_resource
+from tests.ingest.formats.otlp import AT_MS, AT_NS, DEMO, POD, STORE, as_json, key_values, store_resource
 
 NAME = "otlp-metrics"
 SAMPLES = otlp.samples(NAME)
@@ -453,3 +454,76 @@ def test_points_are_read_in_any_order_of_fields() -> None:
     assert shuffled != usual
     assert otlp.rows(NAME, shuffled) == otlp.rows(NAME, usual)
     assert np.isfinite([row["value"] for row in otlp.rows(NAME, usual)]).all()
+
+
+# --- what a sender says again ---
+
+
+def moved(made: ExportMetricsServiceRequest, data: st.DataObject) -> ExportMetricsServiceRequest:
+    """Return a request as its sender would make it later: with other times, values and exemplars."""
+    later = ExportMetricsServiceRequest.FromString(made.SerializeToString())
+    for held in (
+        one for resource in later.resource_metrics for scope in resource.scope_metrics for one in scope.metrics
+    ):
+        for one in getattr(held, held.WhichOneof("data")).data_points:
+            one.time_unix_nano = data.draw(otlp.nanos)
+            one.start_time_unix_nano = data.draw(otlp.nanos)
+            change_values(one, data)
+    return later
+
+
+def change_values(one: Any, data: st.DataObject) -> None:
+    if isinstance(one, pb.NumberDataPoint):
+        which = one.WhichOneof("value")
+        if which:
+            setattr(one, which, data.draw(st.floats() if which == "as_double" else st.integers(-(2**63), 2**63 - 1)))
+        return
+    one.count = data.draw(counts)
+    one.bucket_counts[:] = [data.draw(st.integers(0, 2**40)) for _ in one.bucket_counts]
+    if one.HasField("sum"):
+        one.sum = data.draw(st.floats())
+
+
+@settings(max_examples=60, deadline=None)
+@given(drawn, st.data())
+def test_what_is_said_again_is_read_as_the_first_time(made: Any, data: st.DataObject) -> None:
+    """A decoder that has learned a layout gives what one that has not gives."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(otlp_layouts, "MIN_BYTES", 0)
+        learned = format_of(NAME, Identity("demo"))
+        for later in [made, made, *(moved(made, data) for _ in range(3))]:
+            body = bytearray(later.SerializeToString())
+            assert_same(learned.decode([bytes(body)], [0], "in"), otlp.decode(NAME, bytes(body)))
+            if body:
+                body[data.draw(st.integers(0, len(body) - 1))] = data.draw(st.integers(0, 255))
+            assert_same(learned.decode([bytes(body)], [0], "in"), otlp.decode(NAME, bytes(body)))
+
+
+def assert_same(one: Decoded, other: Decoded) -> None:
+    assert one.rows.equals(other.rows)
+    assert (one.letters, one.dropped) == (other.letters, other.dropped)
+
+
+def test_a_known_layout_is_used_and_changes_nothing() -> None:
+    """More than half a kB, so that it is learned: every kind of point, at three times, in one decoder."""
+    wire = format_of(NAME, Identity("demo"))
+    for minute in (0, 1, 2, 3):
+        summary = pb.SummaryDataPoint(time_unix_nano=AT_NS + minute, count=minute, sum=0.5)
+        summary.quantile_values.add(quantile=0.99, value=0.2 * minute)
+        histogram = pb.HistogramDataPoint(
+            time_unix_nano=AT_NS + minute,
+            count=3,
+            sum=minute,
+            min=minute,
+            bucket_counts=[minute, 2],
+            explicit_bounds=[1],
+        )
+        made = request(
+            *(gauge(point(minute * 1.5, at_ns=AT_NS + minute * 10**9, a=number), name="x" * 50) for number in range(9)),
+            total(point(minute, at_ns=AT_NS + minute)),
+            pb.Metric(name="s", summary=pb.Summary(data_points=[summary])),
+            pb.Metric(name="h", histogram=pb.Histogram(data_points=[histogram], aggregation_temporality=DELTA)),
+        )
+        body = made.SerializeToString()
+        assert_same(wire.decode([b"", body], [5, 7], "in"), format_of(NAME, DEMO).decode([b"", body], [5, 7], "in"))
+    assert wire._layouts._known  # type: ignore[attr-defined]
