@@ -237,6 +237,7 @@ def _connected(named: ClusterConfig) -> Any:
     from kubernetes import client, config
 
     credentials: Any = config  # its functions are untyped
+    where = named.kubeconfig or "service account and user's kubeconfig"
     found = client.Configuration()
     found.retries = False  # who polls decides when to try again
     try:
@@ -245,9 +246,9 @@ def _connected(named: ClusterConfig) -> Any:
         else:
             _load_default(credentials, found)
     except credentials.ConfigException as error:
-        raise ConfigError(f"no credentials for the cluster: {str(error).splitlines()[0][:200]}") from None
+        raise ConfigError(f"{where}: no credentials for a cluster: {str(error).splitlines()[0][:200]}") from None
     except OSError as error:
-        raise ConfigError(f"{named.kubeconfig or 'kubeconfig'}: cannot be read: {error.strerror}") from None
+        raise ConfigError(f"{where}: cannot be read: {error.strerror}") from None
     return client.ApiClient(found)
 
 
