@@ -35,16 +35,11 @@ class Panel:
 
 def panel(history: History, keep: pl.Expr, min_windows: int) -> Panel:
     """Return the series of `history` that satisfy `keep` and have a number in at least `min_windows` windows."""
-    frame = _in_order(history.frame)
-    wanted = frame.select((keep & pl.col("value").is_finite()).fill_null(False)).to_series().to_numpy()
-    at = np.flatnonzero(wanted)
-    _, first, row, count = np.unique(_numbers(frame)[at], return_index=True, return_inverse=True, return_counts=True)
-    names = frame[at[first]].select(_NAME).with_row_index("number").filter(pl.Series(count >= min_windows)).sort(_NAME)
-    series = tuple(Series(*name) for name in names.select(_NAME).iter_rows())
-    place = np.full(len(first), -1)
-    place[names["number"].to_numpy()] = np.arange(len(series))
-    row = place[row]
-    at, row = at[row >= 0], row[row >= 0]
+    frame, run = _in_order(history.frame)
+    wanted = frame.select((keep & pl.col("value").is_finite()).fill_null(False)).to_series().to_numpy().astype(bool)
+    series, row = _rows(frame, run, wanted, min_windows)
+    at = np.flatnonzero(row >= 0)
+    row = row[at]
     starts = frame["start_ms"].to_numpy()[at]
     start_ms = int(starts.min()) if starts.size else history.from_ms
     windows = (starts - start_ms) // history.resolution_ms
@@ -54,28 +49,44 @@ def panel(history: History, keep: pl.Expr, min_windows: int) -> Panel:
     return Panel(series, forms, start_ms, history.resolution_ms, scaled)
 
 
-def _in_order(frame: pl.DataFrame) -> pl.DataFrame:
-    """Return the frame by entity, indicator and time, which histories of the engine are already."""
-    order = ["entity", "indicator", "start_ms"]
-    back, level = pl.lit(False), pl.lit(True)
-    for name in order:
-        back = back | (level & (pl.col(name) < pl.col(name).shift(1)))
-        level = level & (pl.col(name) == pl.col(name).shift(1))
-    return frame.sort(order) if frame.select(back.any()).item() else frame
-
-
-def _numbers(frame: pl.DataFrame) -> NDArray[np.int64]:
-    """Return a number for each row, the same for rows of one series. Nothing is sorted: a history may be millions."""
-    changed = frame.select(
-        ((pl.col("entity") != pl.col("entity").shift(1)) | (pl.col("indicator") != pl.col("indicator").shift(1)))
-        .fill_null(True)
-        .cum_sum()
-        .cast(pl.Int64)
-    )
+def _rows(
+    frame: pl.DataFrame, run: NDArray[np.int32], wanted: Bools, min_windows: int
+) -> tuple[tuple[Series, ...], NDArray[np.int32]]:
+    """Return the series with `min_windows` wanted rows or more, and for each row the place of its series, else -1."""
+    heads = frame[np.flatnonzero(np.diff(run, prepend=-1))].select("entity", "indicator")
     known = frame["form"].unique().sort()  # a handful
-    form = frame["form"].replace_strict(known, np.arange(len(known)), return_dtype=pl.Int64)
-    numbers: NDArray[np.int64] = changed.to_series().to_numpy() * max(len(known), 1) + form.to_numpy()
-    return numbers
+    many = max(len(known), 1)
+    form = frame["form"].replace_strict(known, np.arange(len(known)), return_dtype=pl.Int32).to_numpy()
+    number = run * np.int32(many) + form.astype(np.int32)
+    count = np.bincount(number[wanted], minlength=heads.height * many)
+    kept = np.flatnonzero(count >= max(min_windows, 1))
+    names = heads[kept // many].with_columns(known[kept % many].alias("form"), number=pl.Series(kept)).sort(_NAME)
+    place = np.full(len(count), -1, np.int32)
+    place[names["number"].to_numpy()] = np.arange(names.height)
+    row: NDArray[np.int32] = np.where(wanted, place[number], np.int32(-1))
+    return tuple(Series(*name) for name in names.select(_NAME).iter_rows()), row
+
+
+def _in_order(frame: pl.DataFrame) -> tuple[pl.DataFrame, NDArray[np.int32]]:
+    """Return the frame by entity, indicator and time, which histories of the engine are already, and its runs.
+
+    No text is sorted unless it must be: rows may be millions.
+    """
+    run = _runs(frame)
+    heads = frame[np.flatnonzero(np.diff(run, prepend=-1))].select("entity", "indicator")
+    back = (np.diff(frame["start_ms"].to_numpy()) < 0) & (np.diff(run) == 0)
+    if heads.equals(heads.unique().sort("entity", "indicator")) and not back.any():
+        return frame, run
+    frame = frame.sort("entity", "indicator", "start_ms")
+    return frame, _runs(frame)
+
+
+def _runs(frame: pl.DataFrame) -> NDArray[np.int32]:
+    """Return a number for each row that grows by one where the entity or the indicator is another than before."""
+    changed = np.zeros(frame.height, bool)
+    for name in ("entity", "indicator"):
+        changed[1:] |= np.diff(frame[name].rle_id().to_numpy()) != 0
+    return np.cumsum(changed, dtype=np.int32)
 
 
 def normal(panel: Panel) -> tuple[Floats, Floats]:
