@@ -107,6 +107,12 @@ class Kubectl:
     def pods(self):
         return self.core.list_namespaced_pod(self.namespace).items
 
+    def evict(self):
+        """Ask for the eviction of a pod that runs, as a drain does, and return its name."""
+        name = next(one.metadata.name for one in self.pods() if one.status.phase == "Running")
+        self.core.create_namespaced_pod_eviction(name, self.namespace, {"metadata": {"name": name}})
+        return name
+
     def taint(self, node, taints):
         self.core.patch_node(node, {"spec": {"taints": taints}})
 
@@ -166,6 +172,9 @@ def test_a_rollout_a_failed_scheduling_a_scale_out_and_an_eviction(cluster, kube
         kubectl.taint(node, [{"key": "maintenance", "value": "now", "effect": "NoExecute"}])
         assert eventually(lambda: ("TaintManagerEviction", store) in reasons(kept, namespace))
         kubectl.taint(node, None)
+        kubectl.ready("store", 4)
+        evicted = kubectl.evict()
+        assert eventually(lambda: evicted in kept.rows("kubernetes-objects", namespace).filter(deleted=True)["name"])
         kubectl.ready("store", 4)
         all_found(kept, kubectl)
 
