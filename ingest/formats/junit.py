@@ -43,6 +43,7 @@ class _Case:
     reason: str = ""
     said: str = ""
     text: str = ""
+    type: str = ""
     skipped: bool = False
 
 
@@ -144,7 +145,7 @@ class _Reader:
             case.skipped = True
         elif tag in _BAD and not case.reason:
             case.reason = _BAD[tag]
-            case.said = attributes.get("message") or attributes.get("type", "")
+            case.said, case.type = attributes.get("message", ""), attributes.get("type", "")
             self._told = True
 
     def _end(self, tag: str) -> None:
@@ -193,8 +194,12 @@ def _project(suite: _Suite) -> str:
     return name if name not in _UNTELLING else "tests"
 
 
+def _said(case: _Case) -> str:
+    return next((one for one in (case.said, case.text, case.type) if one.strip()), "")
+
+
 def _of_case(suite: _Suite, case: _Case, entity: str) -> EventRow:
-    lines = [line.strip() for line in (case.said or case.text).splitlines() if line.strip()]
+    lines = [line.strip() for line in _said(case).splitlines() if line.strip()]
     first = "; ".join(lines[:_TOLD_LINES])
     return EventRow(
         time=_time(suite),
