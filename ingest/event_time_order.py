@@ -20,7 +20,7 @@ import polars as pl
 
 from engine.errors import SourceError
 
-HELD_BYTES: Final = 64 << 20  # of rows held before a run is written: several tables may be read at once
+HELD_BYTES: Final = 48 << 20  # of rows held before a run is written: several tables may be read at once
 PIECE_ROWS: Final = 50_000
 _GROUP_ROWS: Final = 10_000  # of a row group: what a piece needs not is mostly left unread
 

@@ -17,7 +17,7 @@ from typing import IO, Final
 from engine.errors import SourceError
 from ingest.lines import inflate
 
-CHUNK_BYTES: Final = 8 << 20  # large enough for columns, small enough for a few of them to lie in memory
+CHUNK_BYTES: Final = 4 << 20  # large enough for columns, small enough for a few of them to lie in memory
 PARQUET_MAGIC: Final = b"PAR1"
 _GZIP_MAGIC: Final = b"\x1f\x8b"
 _RAW_BYTES: Final = 1 << 16  # of an archive at a time: gzip unpacks to a thousand times as much at worst

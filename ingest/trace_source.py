@@ -61,7 +61,7 @@ class TraceSource:
     dropped     rows of its tables that were not used, by partition and reason
     unread      files that belong to no table, with the reason
 
-    Memory: some 64 MB a partition and 300 MB while reading, whatever the size of the files; the rest is on disk in
+    Memory: some 50 MB a partition and 250 MB while reading, whatever the size of the files; the rest is on disk in
     TMPDIR (a third to a tenth of the files, unpacked), in folders that only the user may enter and that go when the
     readers are closed. Raises SourceError when there is no file of any table.
     """
