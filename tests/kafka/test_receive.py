@@ -12,17 +12,17 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import grpc
 import httpx
 import pytest
 
 from engine.repeats import request_hash
-from engine.runners.kafka.config import END, MARK_HEADER, REQUEST_HEADER
+from engine.runners.kafka.config import REQUEST_HEADER
 from opsbrain.endpoints import GRPC_METHODS
 from tests.conftest import ROOT
 from tests.kafka.conftest import Broker
+from tests.kafka.topics import create_topic, end, messages
 from tests.kafka.workers import Cluster, opsbrain, working
 from tests.parts.processes import free_port
 
@@ -35,45 +35,6 @@ def lines(number: int) -> bytes:
     """Return one request of Fluent Bit: lines that nothing but their request tells from others."""
     record = {"@timestamp": T0_S + 0.5, "kubernetes": {"pod_name": "store-0", "namespace_name": "shop"}}
     return json.dumps([{**record, "log": f"INFO request {number}"}] * LINES).encode()
-
-
-def create_topic(broker: Broker, partitions: int, **settings: str) -> str:
-    """Make a topic of this test's own; return its name."""
-    from confluent_kafka.admin import AdminClient, NewTopic
-
-    name = f"receive-{time.time_ns()}"
-    admin = AdminClient({"bootstrap.servers": broker.bootstrap})
-    config = {key.replace("_", "."): value for key, value in settings.items()}
-    admin.create_topics([NewTopic(name, partitions, 1, config=config)])[name].result(20)
-    return name
-
-
-def end(broker: Broker, topic: str, partitions: int) -> None:
-    """Say that nothing more comes, so that windows close."""
-    from confluent_kafka import Producer
-
-    producer = Producer({"bootstrap.servers": broker.bootstrap})
-    for number in range(partitions):
-        producer.produce(topic, b"", partition=number, headers=[(MARK_HEADER, END)])
-    assert producer.flush(20) == 0
-
-
-def messages(broker: Broker, topic: str) -> list[Any]:
-    """Return everything in a topic."""
-    from confluent_kafka import Consumer, TopicPartition
-
-    consumer = Consumer({"bootstrap.servers": broker.bootstrap, "group.id": "test", "enable.auto.commit": False})
-    found = []
-    try:
-        for number in consumer.list_topics(topic, timeout=20).topics[topic].partitions:
-            part = TopicPartition(topic, number, 0)
-            end = consumer.get_watermark_offsets(part, timeout=20)[1]
-            consumer.assign([part])
-            while sum(one.partition() == number for one in found) < end:
-                found += consumer.consume(500, timeout=1)
-    finally:
-        consumer.close()
-    return found
 
 
 @dataclass
