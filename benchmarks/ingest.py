@@ -32,10 +32,10 @@ FLOORS: Final = {"adapter_json": 1_000_000, "remote_write": 400_000, "fluentbit_
 """Items a second that each is to reach."""
 
 _FORMATS: Final = {
-    "adapter_json": ("prometheus-adapter", 10_000),
-    "remote_write": ("prometheus-remote-write", 10),
-    "remote_write_v2": ("prometheus-remote-write", 10),
-    "fluentbit_json": ("fluentbit", 10_000),
+    "adapter_json": ("prometheus-adapter", 20_000),
+    "remote_write": ("prometheus-remote-write", 20),
+    "remote_write_v2": ("prometheus-remote-write", 20),
+    "fluentbit_json": ("fluentbit", 20_000),
     "otlp_metrics": ("otlp-metrics", 100),
 }
 """Wire format of each case, and how many messages come in one batch."""

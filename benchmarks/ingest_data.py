@@ -18,7 +18,7 @@ from benchmarks.remote_proto import request_v2, write_request
 from engine.errors import SourceError
 
 SERIES: Final = 4_000
-SCRAPES: Final = 8
+SCRAPES: Final = 12
 IN_REQUEST: Final = 1_000
 LINES: Final = 20_000
 PODS: Final = 200

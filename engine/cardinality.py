@@ -98,13 +98,12 @@ class SeriesLimit:
         passing: Bools = (hashes == 0) | self._touch(hashes, rows["ts_ms"].to_numpy())
         if passing.all():
             return passing
-        unknown = rows.filter(~passing).select(
-            "identity", "ts_ms", metric=pl.col("indicator").str.split("{").list.first()
-        )
+        new = np.flatnonzero(~passing)
+        unknown = rows.select("identity", "ts_ms", "indicator")[new].with_columns(metric=_METRIC)
         admitted = self._first_come(unknown.unique("identity", keep="first", maintain_order=True))
         self._insert(admitted.sort("identity"))
-        passing[~passing] = self._touch(unknown["identity"].to_numpy(), unknown["ts_ms"].to_numpy())
-        refused = rows.filter(~passing).select(metric=_METRIC)
+        passing[new] = self._touch(unknown["identity"].to_numpy(), unknown["ts_ms"].to_numpy())
+        refused = unknown.filter(~passing[new])
         for metric, count in refused.group_by("metric").len().sort("metric").iter_rows():
             dropped[metric if metric in self._codes else EVERYTHING] += count
         return passing

@@ -69,7 +69,9 @@ class Texts:
         """Return the numbers of texts; new ones get the next."""
         found = list(map(self._numbers.get, texts))
         if None in found:
-            found = [self._number(text) for text in texts]
+            found = [
+                self._number(text) if number is None else number for text, number in zip(texts, found, strict=True)
+            ]
         return np.array(found, np.uint32)
 
     def _number(self, text: bytes) -> int:
@@ -231,7 +233,10 @@ def _numbers(
     found = list(map(get, keys))
     if None not in found:
         return found  # type: ignore[return-value]
-    return [_number(key, form, series, texts) for key, form in zip(keys, forms, strict=True)]
+    return [
+        _number(key, form, series, texts) if number is None else number
+        for number, key, form in zip(found, keys, forms, strict=True)
+    ]
 
 
 def _number(key: bytes, form: bytes, series: Series, texts: Texts) -> int:

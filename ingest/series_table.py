@@ -14,7 +14,8 @@ MAX_SERIES: Final = 500_000
 MAX_KEY_BYTES: Final = 256 * 1024 * 1024
 """How much is remembered, of an input format, before all is forgotten and learned again (some kB a series)."""
 
-_CHUNKS: Final = 7  # more pieces than this make a look-up slow
+_CHUNKS: Final = 7  # more pieces than this make a look-up very slow
+_WORTH_IT: Final = 4  # to copy a series costs what a row saves that is looked up in one piece, and other rows follow
 _SCHEMA: Final = pl.Schema(
     {
         "entity": pl.String,
@@ -66,17 +67,17 @@ class SeriesTable:
 
     def columns(self, numbers: NDArray[np.int64]) -> pl.DataFrame:
         """Return the columns of rows by their series: entity to identity, and `reason` if any is refused."""
-        self._settle()
+        self._settle(len(numbers))
         frame = self._frame if self._refused else self._frame.drop("reason")
         return frame[numbers]
 
-    def _settle(self) -> None:
+    def _settle(self, rows: int) -> None:
+        """Take new series into the frame; put it in one piece again unless that costs more than it saves."""
+        quiet = not self._new
         if self._new:
             columns = {name: [getattr(one, name) for one in self._new] for name in _SCHEMA}
             self._frame = self._frame.vstack(pl.DataFrame(columns, schema=_SCHEMA))
-            crowded = self._frame.n_chunks() > _CHUNKS
             self._new = []
-        else:
-            crowded = self._frame.n_chunks() > 1
-        if crowded:
+        pieces = self._frame.n_chunks()
+        if pieces > 1 and (quiet or pieces > _CHUNKS or self._frame.height < _WORTH_IT * rows):
             self._frame = self._frame.rechunk()

@@ -69,18 +69,18 @@ class PrometheusAdapter:
         if self._table.full:
             self._table.clear()
         columns = self._columns(refused, len(bodies))
-        frame = self._table.columns(columns.numbers_of_series()).with_columns(
-            at=pl.Series(columns.at, dtype=pl.Int64),
-            ts_ms=_times(columns.times),
-            value=_numbers(columns.values),
+        frame = self._table.columns(np.array(columns.series, np.int64)).hstack(
+            [pl.Series("at", columns.at, pl.Int64), _times(columns.times), _numbers(columns.values)]
         )
         if "reason" in frame.columns:
             frame = refused.where(frame, pl.col("reason") != "", NAMELESS)
-        frame = refused.where(frame, pl.col("ts_ms").is_null(), OUTSIDE)
-        frame = refused.where(frame, pl.col("value").is_null(), "value is not a number")
+        if frame["ts_ms"].has_nulls():
+            frame = refused.where(frame, pl.col("ts_ms").is_null(), OUTSIDE)
+        if frame["value"].has_nulls():
+            frame = refused.where(frame, pl.col("value").is_null(), "value is not a number")
         value = frame["value"].to_numpy()
-        usable = pl.Series(np.where(np.isfinite(value), value, np.nan))
-        frame = frame.with_columns(refused.offsets_of(frame["at"]), value=usable)
+        usable = pl.Series("value", np.where(np.isfinite(value), value, np.nan))
+        frame = frame.drop("value").hstack([refused.offsets_of(frame["at"]), usable])
         return Decoded(conform("metrics", frame), refused.letters())
 
     def _columns(self, refused: Refused, messages: int) -> _Columns:
@@ -99,7 +99,10 @@ class PrometheusAdapter:
         found = list(map(self._table.numbers.get, keys))
         if None not in found:
             return found  # type: ignore[return-value]
-        return [self._number(key, sample.name) for key, sample in zip(keys, samples, strict=True)]
+        return [
+            self._number(key, sample.name) if number is None else number
+            for number, key, sample in zip(found, keys, samples, strict=True)
+        ]
 
     def _number(self, key: bytes, name: str) -> int:
         """Return the number of a series, which is learned if it is new."""
@@ -129,10 +132,6 @@ class _Columns:
         self.times: list[str] = []
         self.values: list[str | float | int] = []
 
-    def numbers_of_series(self) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
-        """Return the numbers of series as an array."""
-        return np.array(self.series, np.int64)
-
 
 def _labels_of(key: bytes) -> dict[str, str] | None:
     """Return labels, or None where they are not texts."""
@@ -143,16 +142,16 @@ def _labels_of(key: bytes) -> dict[str, str] | None:
 
 
 def _times(texts: Sequence[str]) -> pl.Series:
-    """Return times in Unix ms, null where unreadable; each text is read once, since a scrape has one for all."""
+    """Return `ts_ms`, null where unreadable; each text is read once, since a scrape has one time for all."""
     distinct = list(dict.fromkeys(texts))
     read = dict(zip(distinct, rfc3339_ms(pl.Series(distinct, dtype=pl.String)).to_list(), strict=True))
-    return pl.Series(list(map(read.get, texts)), dtype=pl.Int64)
+    return pl.Series("ts_ms", list(map(read.get, texts)), pl.Int64)
 
 
 def _numbers(values: Sequence[str | float | int]) -> pl.Series:
-    """Return numbers written as text, or (not by the adapter itself) as numbers; null where they are none."""
+    """Return `value`, of texts or (not by the adapter itself) of numbers; null where they are none."""
     texts = values if set(map(type, values)) == {str} else [str(value) for value in values]
-    return pl.Series(texts, dtype=pl.String).cast(pl.Float64, strict=False)
+    return pl.Series("value", texts, pl.String).cast(pl.Float64, strict=False)
 
 
 _DECODER: Final = msgspec.json.Decoder(_Sample)
