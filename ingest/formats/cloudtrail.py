@@ -29,6 +29,7 @@ from ingest.scrub import Scrubber, looks_secret
 MAJOR_VERSION: Final = "1"
 READ_ONLY: Final = "read-only call"
 DATA_EVENT: Final = "data event"
+DIGEST: Final = "digest of log files"
 _SHOWN_PARAMETERS: Final = 6
 _SHOWN_CHARS: Final = 120
 
@@ -85,11 +86,12 @@ class _Record(msgspec.Struct):
 
 
 class _Body(msgspec.Struct):
-    """The three shapes that a message may have: exactly one of these is there."""
+    """The shapes that a message may have: exactly one of these is there."""
 
     Records: list[msgspec.Raw] | None = None
     detail: msgspec.Raw = msgspec.Raw()
     eventVersion: msgspec.Raw = msgspec.Raw()
+    digestS3Bucket: msgspec.Raw = msgspec.Raw()
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,8 +118,10 @@ class Cloudtrail:
         refused = Refused(bodies, offsets, input, self.scrubber)
         return decode_events(refused, self.scrubber, received_ms, _records, self._read)
 
-    def _read(self, records: Sequence[msgspec.Raw]) -> Iterator[Found]:
-        for record in each(records, _RECORD.decode):
+    def _read(self, records: Sequence[msgspec.Raw] | None) -> Iterator[Found]:
+        if records is None:
+            yield LeftOut(DIGEST)
+        for record in each(records or (), _RECORD.decode):
             yield record if isinstance(record, Unusable) else self._found(record)
 
     def _found(self, record: _Record) -> Found:
@@ -156,13 +160,15 @@ class Cloudtrail:
         return self.identity.account(account)
 
 
-def _records(body: bytes) -> list[msgspec.Raw]:
-    """Return the records of a message as they stand in it."""
+def _records(body: bytes) -> list[msgspec.Raw] | None:
+    """Return the records of a message as they stand in it; None for the digest that lies beside log files."""
     shape = _BODY.decode(body)
     if shape.Records is not None:
         return shape.Records
     if bytes(shape.detail):
         return [shape.detail]
+    if bytes(shape.digestS3Bucket):
+        return None
     if not bytes(shape.eventVersion):
         raise msgspec.ValidationError("no Records, detail or eventVersion")
     return [msgspec.Raw(body)]

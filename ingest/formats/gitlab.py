@@ -19,7 +19,7 @@ from engine.ports import Decoded
 from engine.schemas import Kind
 from ingest.event_rows import EventRow, Found, LeftOut, Unusable, camel, decode_events, latest, sentence
 from ingest.identity import Identity
-from ingest.refused import Refused
+from ingest.refused import UNREADABLE, Refused
 from ingest.scrub import Scrubber
 
 OTHER: Final = "not a deployment, job or pipeline"
@@ -129,6 +129,8 @@ class Gitlab:
         if not hook.status:
             return Unusable("a deployment without a status")
         environment = _text(hook.environment)
+        if environment is None:
+            return Unusable("a deployment's environment is no text")
         tier = hook.environment_tier
         return EventRow(
             time=iso(hook.status_changed_at),
@@ -171,7 +173,7 @@ class Gitlab:
     def _pipeline(self, hook: _Hook, path: str) -> Found:
         try:
             pipeline = _PIPELINES.decode(hook.object_attributes)
-        except msgspec.MsgspecError:
+        except UNREADABLE:
             return Unusable("a pipeline without an id or status")
         builds = hook.builds or []
         failed = [one.name or "?" for one in builds if one.status == "failed"]
@@ -220,12 +222,12 @@ def _path(hook: _Hook) -> str:
     return "/".join(part.strip() for part in (hook.project_name or "").split("/"))
 
 
-def _text(raw: msgspec.Raw) -> str:
-    """Return the environment of a deployment, which is text; of a job it is an object, which nobody asks for."""
+def _text(raw: msgspec.Raw) -> str | None:
+    """Return the environment of a deployment; None where it is no text (of a job it is an object, and nobody asks)."""
     try:
-        return msgspec.json.decode(raw, type=str)
-    except msgspec.MsgspecError:
-        return ""
+        return msgspec.json.decode(raw, type=str | None) or ""
+    except UNREADABLE:
+        return None
 
 
 def _by(hook: _Hook) -> str | None:

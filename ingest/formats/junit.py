@@ -6,7 +6,7 @@ that of the suite around it, or when the report came in. The entity is a reposit
 the property `CI_PROJECT_PATH` or `GITHUB_REPOSITORY` or `repository` of a suite, or else the name of the report.
 
 The text is read once, from front to back: no document type (and so no entity that expands), no more than 64 levels, no
-values of properties anywhere but of the three above.
+values of properties anywhere but of the three above, no report beyond 64 MiB.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from ingest.scrub import Scrubber
 
 EMPTY_SUITE: Final = "a suite without tests"
 _MAX_DEPTH: Final = 64
+_MAX_BYTES: Final = 64 * 1024 * 1024
 _MAX_TEXT_CHARS: Final = 2_000  # of what a failure says; only its first lines are told
 _TOLD_LINES: Final = 3
 _PROJECTS: Final = ("CI_PROJECT_PATH", "GITHUB_REPOSITORY", "repository")
@@ -164,6 +165,8 @@ class _Reader:
 
 def _suites(body: bytes) -> list[_Suite]:
     """Return the suites of a report, outer ones first. Raises msgspec.ValidationError when it is none."""
+    if len(body) > _MAX_BYTES:
+        raise msgspec.ValidationError("larger than 64 MiB")
     try:
         return _Reader().read(body)
     except msgspec.ValidationError:

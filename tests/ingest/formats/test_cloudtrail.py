@@ -156,7 +156,7 @@ def test_a_bad_record_does_not_take_the_others_with_it() -> None:
     assert sum(one.rows for one in decoded.letters) == 5
 
 
-@pytest.mark.parametrize("body", [b'{"Records":[]}', b"{}", b'{"logFiles":[],"digestS3Bucket":"b"}', b"7", b"null"])
+@pytest.mark.parametrize("body", [b'{"Records":[]}', b"{}", b'{"a":1}', b"7", b"null"])
 def test_what_holds_no_record_is_refused(body: bytes) -> None:
     decoded = decode("cloudtrail", body)
     assert (decoded.rows.height, len(decoded.letters)) == (0, 1)
@@ -171,3 +171,9 @@ def test_two_records_of_one_call_are_told_apart_by_their_id() -> None:
 def test_many_records_of_one_file() -> None:
     body = json.dumps({"Records": [record(eventID=f"e-{number}") for number in range(2_000)]}).encode()
     assert len({row["identity"] for row in rows("cloudtrail", body)}) == 2_000
+
+
+def test_a_digest_beside_log_files_is_left_out() -> None:
+    digest = {"awsAccountId": "1", "digestStartTime": "2026-08-22T10:00:00Z", "digestS3Bucket": "b", "logFiles": []}
+    decoded = decode("cloudtrail", digest)
+    assert (decoded.rows.height, decoded.letters, decoded.dropped) == (0, [], {"digest of log files": 1})

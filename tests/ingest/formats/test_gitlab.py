@@ -161,3 +161,10 @@ def test_times_of_every_form() -> None:
     assert iso("2021-04-28 21:50:00 -0330") == "2021-04-28T21:50:00-0330"
     assert iso("2025-03-19T16:19:36.993+08:00") == "2025-03-19T16:19:36.993+08:00"
     assert iso("") is None
+
+
+def test_text_that_is_no_utf8_within_a_part_is_refused() -> None:
+    body = json.dumps(PIPELINE).encode().replace(b'"main"', b'"m\xff"')
+    deployment = json.dumps(DEPLOYMENT).encode().replace(b'"production"', b'"p\xff"')
+    assert reasons(decode("gitlab", body)) == ["a pipeline without an id or status"]
+    assert reasons(decode("gitlab", deployment)) == ["a deployment's environment is no text"]
