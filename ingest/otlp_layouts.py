@@ -1,7 +1,7 @@
 """Recognises what a sender of OTLP metrics says again, byte for byte but for its times and values.
 
 Between two exports of one resource nothing else changes as long as it has the same series, since times and values have
-a fixed size. So the second time the layout is learned: which bytes are free to change, and the rows that the others
+a fixed size. So its layout is learned: which bytes are free to change, and the rows that the others
 stand for. From then on a resource costs one comparison, and its numbers are read where they were before. What does not
 fit is read field by field.
 
@@ -95,12 +95,16 @@ class Layouts:
         points.add_many(layout.numbers, _moved(layout.times, start), _moved(layout.codes, start << 3))
         return None
 
-    def learn(self, key: bytes, points: Points, start: int, end: int, first: int) -> None:
-        """Remember a resource that was read, where it is likely to come again; its rows are those from `first` on."""
-        seen = self._seen[key] = self._seen.get(key, 0) + 1
+    def learn(self, key: bytes, points: Points, start: int, end: int, first: int, is_new: bool) -> None:
+        """Remember a resource that was read, where it is likely to come again; its rows are those from `first` on.
+
+        That is the 2nd, 4th, 8th ... time: what never fits (deltas of what happens to be busy) is seldom learned in
+        vain. With new series, which cost far more, it is also the first time.
+        """
         if len(self._seen) > MAX_SEEN or self._bytes > MAX_BYTES:
             self.clear()
-        if seen & (seen - 1) or seen == 1:  # the 2nd, 4th, 8th ... time: what never fits is seldom learned in vain
+        seen = self._seen[key] = self._seen.get(key, 0) + 1
+        if seen & (seen - 1) or (seen == 1 and not is_new):
             return
         fixed = np.full(end - start, 255, np.uint8)
         for a, b in _free(points.data, start, end, _RESOURCE):

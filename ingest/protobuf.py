@@ -74,7 +74,11 @@ def fields(data: bytes, start: int = 0, end: int | None = None) -> Iterator[Fiel
             key, at = _tag(data, at - 1, end)
         wire = key & 7
         if wire == LENGTH:
-            a, b = length(data, at, end)
+            if at < end and data[at] < 128:  # most are short
+                a = at + 1
+                b = a + data[at]
+            else:
+                a, b = length(data, at, end)
             at = b
         elif wire == VARINT:
             a, b = varint(data, at, end)
@@ -111,6 +115,8 @@ def length(data: bytes, at: int, end: int) -> tuple[int, int]:
     """Return the bounds of the content whose length stands at `at`; raise Malformed when it goes beyond `end`."""
     if at < end and data[at] < 128:
         size, at = data[at], at + 1
+    elif at + 1 < end and data[at + 1] < 128:
+        size, at = data[at] & 127 | data[at + 1] << 7, at + 2
     else:
         size, at = varint(data, at, end)
     if size > end - at:

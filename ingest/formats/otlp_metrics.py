@@ -97,11 +97,11 @@ class OtlpMetrics:
         key = self._layouts.read(points, start, end)
         if key is None:
             return
-        first, odd = len(points.numbers), len(points.odd) + len(points.dropped)
+        first, odd, known = len(points.numbers), len(points.odd) + len(points.dropped), len(self._series.table.numbers)
         for items in items_in(points.data, start, end):
             _read_scope(points, position, items)
         if key and odd == len(points.odd) + len(points.dropped):
-            self._layouts.learn(key, points, start, end, first)
+            self._layouts.learn(key, points, start, end, first, len(self._series.table.numbers) > known)
 
     def _frame(self, points: Points) -> pl.DataFrame:
         values = points.values()
