@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Final
-
-import msgspec
-
-from ingest.split import records_of
 
 REMOTE_WRITE: Final = "/api/v1/write"
 OTLP: Final[Mapping[str, str]] = {
@@ -39,6 +36,8 @@ GRPC_METHODS: Final[Mapping[str, str]] = {
 }
 
 KUBERNETES_EVENTS: Final = "kubernetes-events"
+_FIRST_BYTES: Final = 1 << 20
+_FIRST: Final = json.JSONDecoder()
 _NATIVE: Final = frozenset({"regarding", "object", "items", "kind"})  # keys that the exporter's shape does not have
 
 
@@ -52,9 +51,10 @@ def events_format(body: bytes) -> str:
 
 
 def _keys(body: bytes) -> frozenset[str]:
-    for first in records_of(body)[:1]:
-        try:
-            return frozenset(msgspec.json.decode(first, type=dict[str, msgspec.Raw]))
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-            break
-    return frozenset()
+    """Return the keys of the first record; none where that is no object, or a very large one."""
+    text = body[:_FIRST_BYTES].decode(errors="ignore").lstrip("\ufeff \t\r\n[")
+    try:
+        first, _ = _FIRST.raw_decode(text)
+    except (ValueError, RecursionError):
+        return frozenset()
+    return frozenset(first) if isinstance(first, dict) else frozenset()

@@ -3,7 +3,8 @@
 POST /api/v1/write              Prometheus remote-write 1.0 and 2.0: 204
 POST /v1/{logs,metrics,traces}  OTLP/HTTP, protobuf or JSON: 200
 POST /fluentbit, /events, /hooks/{gitlab,github,argocd,alertmanager,terraform,junit,cloudtrail,falco}, /receive/{format}
-                                202 {"received": n}; what becomes of them, late and dead letters too, is counted later
+                                202 {"received": n}, the number of records, or 1 for a body that is large or no JSON;
+                                what becomes of them, late and dead letters too, is counted later
 
 What is refused is not kept:
 400                             the body cannot be read
@@ -49,6 +50,7 @@ from opsbrain.replies import (
 
 _THREADS: Final = 32  # each waits for the disk or the broker; the console has threads of its own
 _UNSIGNED_SHARE: Final = 4  # of memory that may hold bodies whose signature is looked at when they are whole
+_COUNTED_BYTES: Final = 1 << 18  # a body of nothing but commas makes seventy times its size in objects
 _JSON_START: Final = (b"{", b"[", b"\xef\xbb\xbf")
 
 Told = Mapping[str, str]
@@ -214,8 +216,8 @@ def _post(path: str, handler: Callable[[Request], Awaitable[Response]]) -> Route
 
 
 def _records(body: bytes) -> int:
-    """Return how many records a body holds: those of JSON are told, anything else is one."""
-    start = body.lstrip()[:3]
-    if not start:
+    """Return how many records a body holds: those of JSON are counted where that is cheap, anything else is one."""
+    start = body[:_COUNTED_BYTES].lstrip()[:3]
+    if not start and len(body) <= _COUNTED_BYTES:
         return 0
-    return len(records_of(body)) if start.startswith(_JSON_START) else 1
+    return len(records_of(body)) if start.startswith(_JSON_START) and len(body) <= _COUNTED_BYTES else 1
