@@ -34,10 +34,12 @@ class Panel:
 
 
 def panel(history: History, keep: pl.Expr, min_windows: int) -> Panel:
-    """Return the series of `history` that satisfy `keep` and have a number in at least `min_windows` windows."""
+    """Return the series of `history` that satisfy `keep` and have a number in at least `min_windows` windows.
+
+    `keep` is about names: entity, indicator, form.
+    """
     frame, run = _in_order(history.frame)
-    wanted = frame.select((keep & pl.col("value").is_finite()).fill_null(False)).to_series().to_numpy().astype(bool)
-    series, row = _rows(frame, run, wanted, min_windows)
+    series, row = _rows(frame, run, keep, min_windows)
     at = np.flatnonzero(row >= 0)
     row = row[at]
     starts = frame["start_ms"].to_numpy()[at]
@@ -50,9 +52,10 @@ def panel(history: History, keep: pl.Expr, min_windows: int) -> Panel:
 
 
 def _rows(
-    frame: pl.DataFrame, run: NDArray[np.int32], wanted: Bools, min_windows: int
+    frame: pl.DataFrame, run: NDArray[np.int32], keep: pl.Expr, min_windows: int
 ) -> tuple[tuple[Series, ...], NDArray[np.int32]]:
-    """Return the series with `min_windows` wanted rows or more, and for each row the place of its series, else -1."""
+    """Return the series that are kept and have `min_windows` numbers or more; for each row the place of its, or -1."""
+    wanted = np.isfinite(frame["value"].to_numpy())
     heads = frame[np.flatnonzero(np.diff(run, prepend=-1))].select("entity", "indicator")
     known = frame["form"].unique().sort()  # a handful
     many = max(len(known), 1)
@@ -60,7 +63,8 @@ def _rows(
     number = run * np.int32(many) + form.astype(np.int32)
     count = np.bincount(number[wanted], minlength=heads.height * many)
     kept = np.flatnonzero(count >= max(min_windows, 1))
-    names = heads[kept // many].with_columns(known[kept % many].alias("form"), number=pl.Series(kept)).sort(_NAME)
+    names = heads[kept // many].with_columns(known[kept % many].alias("form"), number=pl.Series(kept))
+    names = names.filter(keep).sort(_NAME)
     place = np.full(len(count), -1, np.int32)
     place[names["number"].to_numpy()] = np.arange(names.height)
     row: NDArray[np.int32] = np.where(wanted, place[number], np.int32(-1))
