@@ -11,7 +11,7 @@ import typer
 
 from engine.errors import ConfigError
 from ingest.identity import Identity
-from ingest.registry import source
+from ingest.registry import SOURCES, source
 from opsbrain.commands.options import Config, Set
 from opsbrain.output import check_writable, counted, printable
 from opsbrain.progress import progress_bar
@@ -24,7 +24,7 @@ SHOWN_REASONS: Final = 3
 
 def replay(
     path: Annotated[Path, typer.Argument(help="Folder or file of recorded telemetry.")],
-    format: Annotated[str, typer.Option("--format", help="opsbrain, nezha, alibaba-genai-2026")],
+    format: Annotated[str, typer.Option("--format", help=", ".join(SOURCES))],
     day: Annotated[str | None, typer.Option("--day", help="Only this day of the recording (YYYY-MM-DD).")] = None,
     speed: Annotated[str, typer.Option("--speed", help="max, or how many times faster than it happened.")] = "max",
     out: Annotated[Path | None, typer.Option("--out", help="Folder for the canonical export.")] = None,
