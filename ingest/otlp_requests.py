@@ -20,6 +20,7 @@ from ingest.split import records_of
 
 FIRST: Final = length_key(1)
 SECOND: Final = length_key(2)
+NOTHING: Final = "OTLP: a request that holds nothing"
 _SPACE: Final = b" \t\r\n"
 _BOM: Final = b"\xef\xbb\xbf"
 _JSON: Final = msgspec.json.Decoder()
@@ -56,7 +57,7 @@ def opened(bodies: Sequence[bytes], signal: str, refused: Refused) -> tuple[byte
 def read_each(
     requests: Sequence[Request], refused: Refused, read: Callable[[Request], None], *columns: list[Any]
 ) -> None:
-    """Let `read` add every request to `columns`; of one that it says is Malformed nothing stays, and it is refused."""
+    """Let `read` add every request to `columns`; one that it says is Malformed, or that adds nothing, is refused."""
     for request in requests:
         before = [len(column) for column in columns]
         try:
@@ -65,6 +66,9 @@ def read_each(
             for column, length in zip(columns, before, strict=True):
                 del column[length:]
             refused.add(request.position, str(error))
+        else:
+            if before == [len(column) for column in columns]:
+                refused.add(request.position, NOTHING)
 
 
 def resources_of(data: bytes, request: Request) -> Iterator[Bounds]:

@@ -20,6 +20,7 @@ from opentelemetry.sdk.resources import Resource as SdkResource
 from engine.schemas import SCHEMAS
 from ingest import checks
 from ingest.identity import Identity
+from ingest.otlp_requests import NOTHING
 from ingest.otlp_values import DEEPER, MAX_DEPTH
 from ingest.registry import format_of
 from ingest.times import OUTSIDE
@@ -198,7 +199,9 @@ drawn = st.lists(
 def test_every_record_is_a_row_or_refused(made: Any) -> None:
     decoded = otlp.decode(NAME, made.SerializeToString())
     records = [one for held in made.resource_logs for scope in held.scope_logs for one in scope.log_records]
-    assert decoded.rows.height + sum(letter.rows for letter in decoded.letters) == len(records)
+    refused = sum(letter.rows for letter in decoded.letters if letter.reason != NOTHING)
+    assert decoded.rows.height + refused == len(records)
+    assert any(letter.reason == NOTHING for letter in decoded.letters) == (not records)
     usable = [one for one in records if is_usable(one)]
     assert decoded.rows["ts_ms"].to_list() == [time_of(one) for one in usable]
     assert decoded.rows.schema == SCHEMAS["logs"]
