@@ -23,8 +23,8 @@ from engine.errors import SourceError
 from engine.schemas import Kind
 from ingest.content import content_of
 from ingest.csv_file import gunzip, parse_csv, read_bytes, split_bad
-from ingest.metric_labels import indicator_of
 from ingest.frame_reader import FrameReader, Held, Refusal
+from ingest.metric_labels import indicator_of
 
 SCOPE: Final = "genai"
 RESOLUTION_MS: Final = 60_000

@@ -12,10 +12,10 @@ import msgspec
 import polars as pl
 
 from ingest.csv_file import split_bad
-from ingest.metric_labels import indicator_of
 from ingest.frame_reader import Held, Refusal
 from ingest.identity import Identity
 from ingest.loglines import with_text
+from ingest.metric_labels import indicator_of
 from ingest.refused import UNREADABLE
 from ingest.scrub import Scrubber
 from ingest.times import OUTSIDE, rfc3339_ms, sane

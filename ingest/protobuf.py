@@ -27,7 +27,9 @@ _GROUP: Final = 3
 _END_GROUP: Final = 4
 FIXED32: Final = 5
 
-_MAX_TAG: Final = 0xFFFFFFFF  # a tag has 32 bits
+MASK_32: Final = 0xFFFFFFFF
+"""What there is of a tag, of an enum and of a number of 32 bits, however many bits are written."""
+
 _MAX_GROUPS: Final = 100  # one within the other, as the official parsers allow
 _MASK: Final = 0xFFFFFFFFFFFFFFFF
 
@@ -202,7 +204,7 @@ def packed(data: bytes, a: int = 0, b: int | None = None) -> NDArray[np.uint64]:
 
 def _tag(data: bytes, at: int, end: int) -> tuple[int, int]:
     key, at = varint(data, at, end)
-    if key > _MAX_TAG:
+    if key > MASK_32:
         raise Malformed("protobuf: a field's number is too large")
     return key, at
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from engine.types import Ints
 from ingest.metric_labels import Measured, MetricLabels
-from ingest.protobuf import fields, fixed64_key, int64, varint_key
+from ingest.protobuf import MASK_32, fields, fixed64_key, int64, varint_key
 from ingest.series_table import SeriesTable
 
 STALE_BITS: Final = 0x7FF0000000000002
@@ -128,7 +128,7 @@ def histogram_of(body: bytes, a: int, b: int) -> tuple[Sample, Sample, bytes]:
         elif key == _SUM:
             total = _U64.unpack_from(body, start)[0]
         elif key == _RESET_HINT:
-            form = b"gauge" if start == _GAUGE else b"counter"
+            form = b"gauge" if start & MASK_32 == _GAUGE else b"counter"
         elif key == _HISTOGRAM_TIME:
             time = int64(start)
     counted = STALE_BITS if total == STALE_BITS else _U64.unpack(_F64.pack(count))[0]

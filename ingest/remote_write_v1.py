@@ -48,12 +48,13 @@ def collect(body: bytes, series: Series, trusting: bool = True) -> Collected:
                 at = _other_field(body, at, series, rows)
                 continue
             start, at = (at + 2, at + 2 + low) if low < 128 else (at + 3, at + low - 125 + (body[at + 2] << 7))
-            number = get(body[start : at - (ZERO_BYTES if body[at - 8] == ZERO_MARK else FULL_BYTES)])
-            if number is None or at < FULL_BYTES:
-                _look_at(body, start, at, series, rows)
-            else:
-                numbers.append(number)
-                ends.append(at)
+            if at >= FULL_BYTES:
+                number = get(body[start : at - (ZERO_BYTES if body[at - 8] == ZERO_MARK else FULL_BYTES)])
+                if number is not None:
+                    numbers.append(number)
+                    ends.append(at)
+                    continue
+            _look_at(body, start, at, series, rows)
     except IndexError:
         at = size + 1
     if at > size:

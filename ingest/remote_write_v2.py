@@ -16,7 +16,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from ingest.protobuf import Malformed, fields, length_key, packed, varint_key
+from ingest.protobuf import MASK_32, Malformed, fields, length_key, packed, varint_key
 from ingest.remote_write import Collected, Pairs, Series, sample_of
 from ingest.remote_write_tails import FULL_BYTES, SHAPE, ZERO_BYTES, ZERO_MARK
 
@@ -37,6 +37,7 @@ _FORMS: Final = {1: b"counter", 2: b"gauge", 3: b"counter", 4: b"gauge", 6: b"ga
 """Form by type: counter, gauge, histogram, gauge histogram, info, state set; of a summary (5) the name tells it."""
 
 _MISFIT: Final = "remote-write: references of labels do not fit the symbols"
+_MARGIN: Final = bytes(260)
 _MAX_TEXTS: Final = 2_000_000
 _MAX_TEXT_BYTES: Final = 128 * 1024 * 1024
 _MAX_TAILS: Final = 10_000
@@ -131,6 +132,7 @@ def _found(body: bytes, texts: Texts, trusting: bool) -> _Found:
     found = _Found()
     refs, forms, middles = found.refs, found.forms, found.middles
     get = texts.forms.get if trusting else _nobody
+    peek = body + _MARGIN  # a short series may be the last
     at, size = 0, len(body)
     try:
         while at < size:
@@ -143,11 +145,11 @@ def _found(body: bytes, texts: Texts, trusting: bool) -> _Found:
                 at = _other_field(body, at, texts, found)
                 continue
             start, at = (at + 2, at + 2 + low) if low < 128 else (at + 3, at + low - 125 + (body[at + 2] << 7))
-            count = body[start + 1]
+            count = peek[start + 1]
             middle = start + 2 + count
-            tail = middle + (ZERO_BYTES if body[middle + 1] == ZERO_MARK else FULL_BYTES)
+            tail = middle + (ZERO_BYTES if peek[middle + 1] == ZERO_MARK else FULL_BYTES)
             form = get(body[tail:at])
-            if form is None or tail > at or not 0 < count < 128 or body[start] != _REFS:
+            if form is None or tail > at or not 0 < count < 128 or peek[start] != _REFS:
                 _look_at(body, start, at, texts, found)
             else:
                 refs.append(body[start + 2 : middle])
@@ -202,7 +204,7 @@ def _form(body: bytes, parts: Sequence[tuple[int, int, int]]) -> bytes:
         if key == _METADATA:
             for inner, value, _ in fields(body, start, end):
                 if inner == _TYPE:
-                    form = _FORMS.get(value, _UNSAID)
+                    form = _FORMS.get(value & MASK_32, _UNSAID)
     return form
 
 

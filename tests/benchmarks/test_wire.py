@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from benchmarks.wire import FORMAT_OF, encode
 from engine.errors import DataError
 from engine.schemas import Kind, conform
-from ingest.metric_labels import indicator_of
 from ingest.identity import Identity
 from ingest.loglines import with_text
+from ingest.metric_labels import indicator_of
 from ingest.registry import format_of
 from ingest.scrub import Scrubber
 
