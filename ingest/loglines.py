@@ -17,7 +17,9 @@ MAX_BODY_CHARS: Final = 16_384
 
 
 _CRI: Final = r"^\d{4}-\d\d-\d\dT[0-9:.]+(?:Z|[+\-]\d\d:\d\d) (?:stdout|stderr) [FP] "
-_DOCKER: Final = r'^\{"log":".*"(?:stream|time)":"'
+_WITHOUT_CRI: Final = pl.col("line").str.replace(_CRI, "")
+_DOCKER: Final = '{"log":"'
+_ESCAPE: Final = "\x1b["
 _COLOUR: Final = r"\x1b\[[0-9;]*[A-Za-z]"
 
 
@@ -27,19 +29,22 @@ def unwrapped(lines: pl.Series) -> pl.Series:
     Where a parser is set up in the shipper, this never finds anything; where none is, the wrapping hides the level, as
     colours for terminals do, which go too.
     """
-    lines = lines.str.replace(_CRI, "").str.replace_all(_COLOUR, "")
-    places = lines.str.contains(_DOCKER).fill_null(False).arg_true()
-    if not len(places):
+    lines = lines.to_frame("line").select_seq(_WITHOUT_CRI).to_series()
+    if lines.str.contains(_ESCAPE, literal=True).any():
+        lines = lines.str.replace_all(_COLOUR, "")
+    wrapped = lines.str.starts_with(_DOCKER)
+    if not wrapped.any():
         return lines
-    wrapped = lines.gather(places)
-    return lines.scatter(places, pl.Series([_docker_line(line) for line in wrapped], dtype=pl.String))
+    places = wrapped.fill_null(False).arg_true()
+    return lines.scatter(places, pl.Series([_docker_line(line) for line in lines.filter(wrapped)], dtype=pl.String))
 
 
 def _docker_line(line: str) -> str:
     try:
-        return _DOCKER_LINE.decode(line).log
+        wrapped = _DOCKER_LINE.decode(line)
     except UNREADABLE:
         return line
+    return wrapped.log if wrapped.stream or wrapped.time else line
 
 
 def with_text(frame: pl.DataFrame, scrubber: Scrubber) -> pl.DataFrame:
@@ -59,6 +64,8 @@ def with_text(frame: pl.DataFrame, scrubber: Scrubber) -> pl.DataFrame:
 
 class _DockerLine(msgspec.Struct):
     log: str
+    stream: str = ""
+    time: str = ""
 
 
 _DOCKER_LINE: Final = msgspec.json.Decoder(_DockerLine)

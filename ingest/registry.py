@@ -26,6 +26,12 @@ def _json(module: str, name: str) -> BuildFormat:
     return lambda identity, scrubber: Split(build(identity, scrubber))
 
 
+def _fluentbit(identity: Identity, scrubber: Scrubber) -> Format:
+    from ingest.formats.fluentbit import Fluentbit, split_message
+
+    return Split(Fluentbit(identity, scrubber), split_message)
+
+
 def _own(module: str, name: str) -> BuildFormat:
     """Return the builder of a format that finds its rows in a message itself."""
 
@@ -37,7 +43,7 @@ def _own(module: str, name: str) -> BuildFormat:
 
 
 FORMATS: Final[Mapping[str, BuildFormat]] = {
-    "fluentbit": _json("fluentbit", "Fluentbit"),
+    "fluentbit": _fluentbit,
     "prometheus-adapter": _json("prometheus_adapter", "PrometheusAdapter"),
     "prometheus-query-range": _own("prometheus_query_range", "PrometheusQueryRange"),
     "prometheus-remote-write": _own("prometheus_remote_write", "PrometheusRemoteWrite"),

@@ -17,10 +17,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+import numpy as np
 import polars as pl
 
 from engine.errors import ConfigError
 from engine.redaction import SCRUBBED as MARK
+from engine.types import Ints
 from ingest.scrub_rules import HEADER, KINDS, PERSONAL, PREFILTER, RULES, SECRET_KEY, AnyRule, Rule
 
 # For one text in Python, where a set of literals is sought faster than an automaton runs: what holds none of these
@@ -61,7 +63,7 @@ class Scrubber:
             _check(name, pattern)
         for kind in self.off:
             _check_kind(kind, self.own)
-        own = tuple(Rule(name, pattern, MARK) for name, pattern in self.own.items() if name not in self.off)
+        own = tuple(Rule(name, (), pattern, MARK) for name, pattern in self.own.items() if name not in self.off)
         known = tuple(rule for rule in RULES if rule.kind not in self.off)
         object.__setattr__(self, "_own", own if self.enabled else ())
         object.__setattr__(self, "_rules", (*known, *own) if self.enabled else (HEADER,))
@@ -71,11 +73,10 @@ class Scrubber:
         picked = texts.str.contains(PREFILTER)
         for rule in self._own:
             picked |= texts.str.contains(rule.pattern)
-        places = picked.fill_null(False).arg_true()
-        if not len(places):
+        if not picked.any():
             return texts
         # scatter writes into the series that it is called on: a copy of it costs nothing
-        return texts.clone().scatter(places, self._applied(self._rules, texts.gather(places)))
+        return texts.clone().scatter(_places(picked), self._applied(self._rules, texts.filter(picked)))
 
     def names(self, names: pl.Series) -> pl.Series:
         """Return names, few and often repeated, without secrets: each is looked at (and counted) once."""
@@ -102,12 +103,14 @@ class Scrubber:
 
     def _applied(self, rules: Iterable[AnyRule], texts: pl.Series) -> pl.Series:
         """Return `texts`, which may be written into, after all rules in their order."""
+        folded = [text.casefold() for text in texts]
         for rule in rules:
-            places = texts.str.contains(rule.pattern).fill_null(False).arg_true()
-            if len(places):
+            places = [at for at, text in enumerate(folded) if _holds(rule, text)]
+            if places:
                 changed, found = _replaced(rule, texts.gather(places))
-                self.counts[rule.kind] += found
-                texts = texts.scatter(places, changed)
+                if found:
+                    self.counts[rule.kind] += found
+                    texts = texts.scatter(places, changed)
         return texts
 
 
@@ -137,12 +140,21 @@ def _may_hold_secrets(text: str) -> bool:
     return _PREFILTER_PY.search(text) is not None
 
 
+def _holds(rule: AnyRule, folded: str) -> bool:
+    return not rule.literals or any(literal in folded for literal in rule.literals)
+
+
 def _replaced(rule: AnyRule, texts: pl.Series) -> tuple[pl.Series, int]:
-    """Return texts that the rule's pattern finds something in without it, and how many it found."""
+    """Return texts without what the rule finds, and how many it found."""
     if isinstance(rule, Rule):
-        return texts.str.replace_all(rule.pattern, rule.replacement), int(texts.str.count_matches(rule.pattern).sum())
+        found = int(texts.str.count_matches(rule.pattern).sum())
+        return (texts.str.replace_all(rule.pattern, rule.replacement) if found else texts), found
     judged = [rule.judge(text) for text in texts]
     return pl.Series([text for text, _ in judged], dtype=pl.String), sum(found for _, found in judged)
+
+
+def _places(picked: pl.Series) -> Ints:
+    return np.flatnonzero(picked.fill_null(False) if picked.has_nulls() else picked)
 
 
 def _check(name: str, pattern: str) -> None:

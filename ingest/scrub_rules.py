@@ -1,7 +1,7 @@
 """What counts as a secret or as personal data in text: the rules that are on by default.
 
 Patterns are in the syntax of Rust's `regex`: linear time on any input, so no look-around. Kinds with a check digit or
-with exceptions are judged in Python, match by match, in the few texts that their pattern picks.
+with exceptions are judged in Python, match by match. All rules see only the few texts that the prefilter picks.
 """
 
 from __future__ import annotations
@@ -15,18 +15,22 @@ from ingest.check_digits import IBAN_CHARS, digits_of, valid_card, valid_iban, v
 
 
 class Rule(NamedTuple):
-    """Replaces what `pattern` finds; what it finds counts as `kind`."""
+    """Replaces what `pattern` finds; what it finds counts as `kind`.
+
+    Only texts that hold one of `literals` (in any case; none means all texts) are looked at.
+    """
 
     kind: str
+    literals: tuple[str, ...]
     pattern: str
     replacement: str
 
 
 class Judged(NamedTuple):
-    """Has `judge` replace in each text that `pattern` picks; it returns the text and how many it found."""
+    """Has `judge` replace in texts that hold one of `literals`; it returns the text and how many it found."""
 
     kind: str
-    pattern: str
+    literals: tuple[str, ...]
     judge: Callable[[str], tuple[str, int]]
 
 
@@ -40,8 +44,11 @@ _QUOTED: Final = r""""(?:[^"\\$]|\\.|\$[^({"])+\$?"|'(?:[^'\\$]|\\.|\$[^({'])+\$
 _VALUE: Final = "(?:" + _QUOTED + r"""|(?:[^\s"'&,;<>)}\]$]|\$[^\s"'&,;<>)}\]({])[^\s"'&,;<>)}\]]*)"""
 _BASE64: Final = r"[A-Za-z0-9+/_.~\-]"
 
+_KEYS: Final = ("passw", "passphrase", "pwd", "secret", "token", "key", "credential", "x-amz-signature")
+
 HEADER: Final = Rule(
     "header",
+    ("authorization", "cookie"),
     r"""(?i)\b((?:proxy-)?authorization|(?:set-)?cookie)(\\?["']?\s*[:=]\s*\\?["']?)[^\s<"'\\\]})][^\r\n"'\\]*""",
     "${1}${2}" + MARK,
 )
@@ -50,43 +57,53 @@ HEADER: Final = Rule(
 SECRETS: Final[tuple[Rule, ...]] = (  # in order
     Rule(
         "private key",
+        ("private key",),
         r"(?s)-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----.*?(?:-----END [A-Z0-9 ]*PRIVATE KEY-----|\z)",
         MARK,
     ),
-    Rule("jwt", r"\beyJ[A-Za-z0-9_\-]{5,}\.[A-Za-z0-9_\-]{5,}\.[A-Za-z0-9_\-]*", MARK),
+    Rule("jwt", ("eyj",), r"\beyJ[A-Za-z0-9_\-]{5,}\.[A-Za-z0-9_\-]{5,}\.[A-Za-z0-9_\-]*", MARK),
     HEADER,
     Rule(
         "bearer",
+        ("bearer ", "basic "),
         rf"(?i:\b(bearer|basic))( +){_BASE64}*(?:[0-9=]|[a-z][A-Z]){_BASE64}{{4,}}=*",
         "${1}${2}" + MARK,
     ),
-    Rule("provider key", r"\b(?:AKIA|ASIA|AROA|AIDA|AGPA|ANPA)[A-Z0-9]{16}\b", MARK),
     Rule(
         "provider key",
+        ("akia", "asia", "aroa", "aida", "agpa", "anpa"),
+        r"\b(?:AKIA|ASIA|AROA|AIDA|AGPA|ANPA)[A-Z0-9]{16}\b",
+        MARK,
+    ),
+    Rule(
+        "provider key",
+        ("ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_", "xox", "aiza", "npm_", "hf_", "whsec_"),
         r"\b(?:gh[pousr]_[A-Za-z0-9]{30,}|github_pat_[A-Za-z0-9_]{30,}|xox[abeprs]-[A-Za-z0-9\-]{10,}"
         r"|AIza[0-9A-Za-z_\-]{35}|npm_[A-Za-z0-9]{30,}|hf_[A-Za-z0-9]{30,}|whsec_[A-Za-z0-9+/=]{16,})",
         MARK,
     ),
     Rule(
         "provider key",
+        ("sk_", "sk-", "rk_", "rk-", "glpat-"),
         r"\b(?:sk|rk)[_\-](?:live|test|proj|ant)[_\-][A-Za-z0-9_\-]{16,}|\bglpat-[A-Za-z0-9_\-]{16,}",
         MARK,
     ),
-    Rule("provider key", r"(hooks\.slack\.com/(?:services|workflows)/)[A-Za-z0-9/]+", "${1}" + MARK),
+    Rule("provider key", ("hooks.slack",), r"(hooks\.slack\.com/(?:services|workflows)/)[A-Za-z0-9/]+", "${1}" + MARK),
     # a password may have an @
-    Rule("url", r"""(://)[^\s/:@<]*:[^\s/@<]+@(?:[^\s/@<"',;?&=#:]+@)*""", "${1}" + MARK + "@"),
-    Rule("password", rf"""(?i)\b([\w.\-]*{SECRET_KEY})(\\?["']?\s*[:=]\s*){_VALUE}""", "${1}${2}" + MARK),
+    Rule("url", ("://",), r"""(://)[^\s/:@<]*:[^\s/@<]+@(?:[^\s/@<"',;?&=#:]+@)*""", "${1}" + MARK + "@"),
+    Rule("password", _KEYS, rf"""(?i)\b([\w.\-]*{SECRET_KEY})(\\?["']?\s*[:=]\s*){_VALUE}""", "${1}${2}" + MARK),
     Rule(
         "password",  # a list of arguments
+        _KEYS,
         rf"""(?i)(["']--?[\w\-]*{SECRET_KEY}\\?["']\s*,\s*\\?["'])[^"'\\$<\-][^"'\\]*""",
         "${1}" + MARK,
     ),
-    Rule("password", rf"""(?i)(^|\s)(--?[\w\-]*{SECRET_KEY})( +)[^\s\-<][^\s"'<]*""", "${1}${2}${3}" + MARK),
+    Rule("password", _KEYS, rf"""(?i)(^|\s)(--?[\w\-]*{SECRET_KEY})( +)[^\s\-<][^\s"'<]*""", "${1}${2}${3}" + MARK),
 )
 
 
 def _judge(pattern: str, accept: Callable[[str], bool]) -> Callable[[str], tuple[str, int]]:
-    """Return a judge that takes out what `pattern` finds (its group `number`, else all) where `accept` agrees."""
+    """Return a judge that takes out what the group `number` of `pattern` finds where `accept` agrees."""
     compiled = re.compile(pattern, re.ASCII)
 
     def judge(text: str) -> tuple[str, int]:
@@ -94,7 +111,7 @@ def _judge(pattern: str, accept: Callable[[str], bool]) -> Callable[[str], tuple
         done = 0
         for found in compiled.finditer(text):
             start, end = found.span("number")
-            if start >= 0 and accept(found["number"]):
+            if accept(found["number"]):
                 pieces += text[done:start], MARK
                 done = end
         return ("".join((*pieces, text[done:])), len(pieces) // 2) if pieces else (text, 0)
@@ -110,7 +127,7 @@ _CARD: Final = (
     r"(?:4[0-9]{3}|5[1-5][0-9]{2}|2[2-7][0-9]{2}|6011|64[4-9][0-9]|6[25][0-9]{2}|35[2-8][0-9])(?:[ \-]?[0-9]{4}){3}"
     r"|3[47][0-9]{2}[ \-]?[0-9]{6}[ \-]?[0-9]{5}|3(?:0[0-5]|[68][0-9])[0-9][ \-]?[0-9]{6}[ \-]?[0-9]{4}|4[0-9]{12}"
 )
-_CARD_KIND: Final = Judged("card", _START + f"(?:{_CARD})", _judge(f"{_BEFORE}(?P<number>{_CARD}){_AFTER}", valid_card))
+_CARD_KIND: Final = Judged("card", (), _judge(f"{_BEFORE}(?P<number>{_CARD}){_AFTER}", valid_card))
 
 _PATIENT: Final = r"(?:nhs|patient|mrn|medical[ _\-]?record)"
 _NUMBER: Final = r"(?:[ _\-]?(?:number|num|no|nr|id|ref))?"
@@ -118,16 +135,14 @@ _ANNOUNCED: Final = rf"""(?i:{_PATIENT}{_NUMBER}\\?["']?\s{{0,3}}[:=#]?\s{{0,3}}
 _THREES: Final = r"[0-9]{3}[ \-][0-9]{3}[ \-][0-9]{4}"
 _GIVEN: Final = rf"{_ANNOUNCED}(?P<number>(?:[A-Za-z]{{1,3}}-?)?[0-9]{{5,12}}|{_THREES}){_AFTER}"
 _PATIENT_KIND: Final = Judged(
-    "patient", rf"(?i:{_PATIENT})[^0-9]{{0,16}}[0-9]{{3}}", _judge(rf"(?<![a-zA-Z]){_GIVEN}", bool)
+    "patient", ("nhs", "patient", "mrn", "medical"), _judge(rf"(?<![a-zA-Z]){_GIVEN}", lambda number: True)
 )
-_NHS_KIND: Final = Judged(
-    "patient", _START + _THREES, _judge(f"{_BEFORE}(?P<number>{_THREES}){_AFTER}", valid_nhs_number)
-)
+_NHS_KIND: Final = Judged("patient", (), _judge(f"{_BEFORE}(?P<number>{_THREES}){_AFTER}", valid_nhs_number))
 
 _SSN: Final = r"[0-9]{3}-[0-9]{2}-[0-9]{4}"
 _SSN_KIND: Final = Judged(
     "ssn",
-    _START + _SSN,
+    (),
     # what the Social Security Administration never issues is something else
     _judge(rf"{_BEFORE}(?P<number>(?!000|666|9){_SSN}){_AFTER}", lambda ssn: ssn[4:6] != "00" and ssn[7:] != "0000"),
 )
@@ -144,7 +159,7 @@ def _is_phone(number: str) -> bool:
 
 _PHONE_KIND: Final = Judged(
     "phone",
-    _CALLED + _PHONE,
+    ("phone", "tel", "mobile", "msisdn", "fax"),
     _judge(rf"(?<![a-zA-Z])(?:{_CALLED})(?P<number>{_PHONE})(?![\w\-]|\.\d)", _is_phone),
 )
 
@@ -169,7 +184,7 @@ def _ibans(text: str) -> tuple[str, int]:
     return _IBAN_START.sub(judge, text), found
 
 
-_IBAN_KIND: Final = Judged("iban", _START + _IBAN, _ibans)
+_IBAN_KIND: Final = Judged("iban", (), _ibans)
 
 _DOMAIN: Final = re.compile(r"@(?:[A-Za-z0-9\-]{1,63}\.){1,9}([A-Za-z]{2,24})\b", re.ASCII)
 _LOCAL: Final = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._%+-"
@@ -194,7 +209,7 @@ def _emails(text: str) -> tuple[str, int]:
     return ("".join((*pieces, text[done:])), len(pieces) // 2) if pieces else (text, 0)
 
 
-_EMAIL_KIND: Final = Judged("email", r"@(?:[A-Za-z0-9\-]+\.)+[A-Za-z]{2,}", _emails)
+_EMAIL_KIND: Final = Judged("email", ("@",), _emails)
 
 PERSONAL: Final = (_CARD_KIND, _PATIENT_KIND, _NHS_KIND, _SSN_KIND, _IBAN_KIND, _PHONE_KIND, _EMAIL_KIND)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+import numpy as np
 import polars as pl
 
 SEVERITIES: Final = ("trace", "debug", "info", "warn", "error", "fatal")
@@ -46,14 +47,15 @@ _CRASH: Final = (
 )
 
 
-# In order: what a line must hold to be looked at (which changes no result, and is found fast), and what finds a level.
+# In order: what finds a level, and what a line must hold to be looked at (which changes no result, and is found fast).
 _RULES: Final = (
-    ("(?i)lev|sev|lvl", _FIELD),
-    ("TRACE|DEBUG|INFO|NOTICE|WARN|ERR|SEVERE|CRIT|FATAL|PANIC|EMERG|ALERT", _LOUD),
-    (r"[\[<(]", _BRACKETED),
-    ("", _LEADING),
-    ("", _KLOG),
+    (_FIELD, "(?i)lev|sev|lvl"),
+    (_LOUD, "TRACE|DEBUG|INFO|NOTICE|WARN|ERR|SEVERE|CRIT|FATAL|PANIC|EMERG|ALERT"),
+    (_BRACKETED, _BRACKETED),
+    (_LEADING, _LEADING),
+    (_KLOG, _KLOG),
 )
+_LOOKS: Final = [pl.col("line").str.contains(needs).fill_null(False).alias(pattern) for pattern, needs in _RULES]
 
 
 def severity_of_level(levels: pl.Series) -> pl.Series:
@@ -70,19 +72,16 @@ def severity_of_text(lines: pl.Series) -> pl.Series:
     Looks, in this order, for a level field, a level in capitals, a level in brackets, a level that leads the line, the
     letter of klog, and the first line of a crash; in the first 200 characters only.
     """
-    head = lines.str.head(_HEAD_CHARS)
-    level = pl.Series(pl.repeat(None, len(lines), dtype=pl.String, eager=True))
-    for needs, pattern in _RULES:
-        level = _sought(needs, pattern, head, level)
+    head = lines.str.head(_HEAD_CHARS).alias("line")
+    looks = head.to_frame().select_seq(_LOOKS)
+    level = pl.Series("level", [None], dtype=pl.String).new_from_index(0, len(lines))
+    left = np.ones(len(lines), np.bool_)
+    for (pattern, _), look in zip(_RULES, looks.iter_columns(), strict=True):
+        sought = left & look.to_numpy()
+        if sought.any():
+            found = head.filter(pl.Series(sought)).str.extract(pattern)
+            level = level.scatter(np.flatnonzero(sought), found)
+            left[sought] = found.is_null().to_numpy()
     said = severity_of_level(level)
-    places = (said.is_null() & head.str.contains(_CRASH)).fill_null(False).arg_true()
-    return said.scatter(places, "error").fill_null("info").alias("severity")
-
-
-def _sought(needs: str, pattern: str, head: pl.Series, level: pl.Series) -> pl.Series:
-    """Return the levels with those that `pattern` finds in lines that have none yet."""
-    wanted = level.is_null() & head.str.contains(needs) if needs else level.is_null()
-    places = wanted.fill_null(False).arg_true()
-    if not len(places):
-        return level
-    return level.scatter(places, head.gather(places).str.extract(pattern))
+    crashed = (said.is_null() & head.str.contains(_CRASH)).fill_null(False)
+    return said.scatter(np.flatnonzero(crashed), "error").fill_null("info").alias("severity")

@@ -27,7 +27,9 @@ def rfc3339_ms(texts: pl.Series) -> pl.Series:
     """Return RFC 3339 texts as Unix milliseconds (finer parts are cut), null where unreadable or not `sane`."""
     parsed = _parse(texts, _ZULU)
     if parsed.null_count() > texts.null_count():
-        parsed = parsed.fill_null(_parse(texts.str.strip_chars().str.to_uppercase().str.replace(" ", "T"), _OFFSET))
+        parsed = parsed.fill_null(
+            _parse(texts.str.strip_chars().str.to_uppercase().str.replace(" ", "T", literal=True), _OFFSET)
+        )
     return sane(parsed)
 
 
@@ -38,9 +40,8 @@ def utc_ms(texts: pl.Series) -> pl.Series:
     """
     found = rfc3339_ms(texts)
     if found.null_count() > texts.null_count():
-        bare = texts.str.strip_chars()
-        found = found.fill_null(sane(_parse(bare.str.to_uppercase().str.replace(" ", "T"), _ZONELESS)))
-        found = found.fill_null(number_ms(bare.cast(pl.Float64, strict=False)))
+        found = found.fill_null(sane(_parse(_spelled(texts), _ZONELESS)))
+        found = found.fill_null(number_ms(texts.str.strip_chars().cast(pl.Float64, strict=False)))
     return found
 
 
@@ -102,3 +103,7 @@ def nanos_ms(nanos: Sequence[int]) -> pl.Series:
 def _parse(texts: pl.Series, layout: str) -> pl.Series:
     parsed = texts.str.to_datetime(layout, strict=False, time_unit="ms")
     return parsed.dt.epoch("ms").cast(pl.Int64)
+
+
+def _spelled(texts: pl.Series) -> pl.Series:
+    return texts.str.strip_chars().str.to_uppercase().str.replace(" ", "T", literal=True)
