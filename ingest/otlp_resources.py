@@ -10,8 +10,8 @@ from ingest.otlp_values import resource_attributes
 
 T = TypeVar("T")
 
-_MAX_CACHED: Final = 20_000  # distinct resources; a few kB each
-_MAX_BYTES: Final = 16_384  # of one that is worth remembering
+_MAX_CACHED: Final = 10_000  # distinct resources; a few kB each
+_MAX_BYTES: Final = 8_192  # of one that is worth remembering
 
 
 @dataclass(frozen=True, slots=True)

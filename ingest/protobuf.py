@@ -103,6 +103,8 @@ def fields(data: bytes, start: int = 0, end: int | None = None) -> Iterator[Fiel
 
 def varint(data: bytes, at: int, end: int) -> tuple[int, int]:
     """Return the varint at `at` and where it ends; raise Malformed when it is cut off or longer than ten bytes."""
+    if at < end and data[at] < 128:  # most are small
+        return data[at], at + 1
     value = shift = 0
     for place in range(at, min(at + 10, end)):
         byte = data[place]

@@ -32,6 +32,7 @@ _NAME: Final = length_key(5)
 _KIND: Final = varint_key(6)
 _START: Final = fixed64_key(7)
 _END: Final = fixed64_key(8)
+_ATTRIBUTE: Final = length_key(9)
 _STATUS: Final = length_key(15)
 _CODE: Final = varint_key(3)
 _CLIENT: Final = 3
@@ -104,6 +105,8 @@ def _row(data: bytes, start: int, end: int, position: int, entity: str) -> _Row:
     name, kind, code = "", 0, 0
     start_at = end_at = NOWHERE
     for key, a, b in fields(data, start, end):
+        if key == _ATTRIBUTE:  # first, since most fields are
+            continue
         if key == _TRACE:
             trace = data[a:b]
         elif key == _SPAN:
