@@ -8,7 +8,9 @@ from engine.errors import ConfigError
 from engine.runners.kafka.config import KafkaConfig, Telemetry
 from ingest.identity import Identity
 from ingest.registry import format_of
+from ingest.scrub import Scrubber
 from opsbrain.settings import Settings, TelemetryTopic
+from opsbrain.wiring import scrubber_of
 
 
 def kafka_config(settings: Settings, *, needs_telemetry: bool = False) -> KafkaConfig:
@@ -31,7 +33,9 @@ def kafka_config(settings: Settings, *, needs_telemetry: bool = False) -> KafkaC
         default_namespace=settings.identity.default_namespace,
         overrides=settings.identity.overrides,
     )
-    telemetry = tuple(_telemetry(number, one, identity) for number, one in enumerate(kafka.telemetry))
+    telemetry = tuple(
+        _telemetry(number, one, identity, scrubber_of(settings)) for number, one in enumerate(kafka.telemetry)
+    )
     return KafkaConfig(
         bootstrap=kafka.bootstrap,
         telemetry=telemetry,
@@ -46,8 +50,9 @@ def kafka_config(settings: Settings, *, needs_telemetry: bool = False) -> KafkaC
     )
 
 
-def _telemetry(number: int, one: TelemetryTopic, identity: Identity) -> Telemetry:
+def _telemetry(number: int, one: TelemetryTopic, identity: Identity, scrubber: Scrubber) -> Telemetry:
+    scoped = replace(identity, scope=one.scope or identity.scope)
     try:
-        return Telemetry(one.topic, format_of(one.format, replace(identity, scope=one.scope or identity.scope)))
+        return Telemetry(one.topic, format_of(one.format, scoped, scrubber))
     except ConfigError as error:
         raise ConfigError(f"kafka.telemetry[{number}].format: {error}") from error

@@ -15,7 +15,6 @@ from engine.errors import ConfigError
 from engine.store import SqliteStore
 from ingest.identity import Identity
 from ingest.registry import FORMATS, format_of
-from ingest.scrub import Scrubber
 from opsbrain.concluding import Conclusions, Deliverer
 from opsbrain.console import console_routes
 from opsbrain.doors import GRACE_S, build_doors
@@ -39,7 +38,7 @@ from opsbrain.settings import Settings
 from opsbrain.sources import Source
 from opsbrain.sources_api import sources_routes
 from opsbrain.store import Store
-from opsbrain.wiring import engine_config
+from opsbrain.wiring import engine_config, scrubber_of
 
 JOURNAL: Final = "journal"
 WAIT_S: Final = 0.2  # how soon a stop, or silence, is noticed when nothing comes
@@ -161,7 +160,7 @@ class Service:
             self._pulls.append(PullThread(backfill, self._clock))
         flush = Conclusions(store, outbox, notifiers, self._deliverer.wake, self._past if backfill else None)
         self._held = held_by(backfill)
-        self._scrubbers = {name: Scrubber() for name in journals}
+        self._scrubbers = {name: scrubber_of(settings) for name in journals}
         inputs = [Input(name, format_of(name, identity, self._scrubbers[name]), one) for name, one in journals.items()]
         self.live = Live(config, inputs, checkpoints, flush, self._clock(), self._recent, self._held)
         opened.callback(self.live.close)

@@ -376,6 +376,21 @@ class Identity:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Scrub:
+    """What is taken out of text before it is kept: secrets and personal data (`ingest/scrub_rules.py` has the rules)."""
+
+    enabled: bool = _key(
+        True, "False keeps everything but authorization and cookie headers, in dead letters too. Do not, if in doubt."
+    )
+    off: tuple[str, ...] = _key(
+        (), "Kinds to leave in, as `email` where addresses are your users' names. The kinds are named when one is wrong."
+    )
+    rules: dict[str, str] = _key(
+        {}, "Your own: name and pattern, as `badge = 'B-[0-9]{6}'`, in the syntax of Rust's `regex`. Each costs a pass."
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """All settings."""
 
@@ -390,3 +405,4 @@ class Settings:
     pull: Pull = _section(Pull, "")
     store: Store = _section(Store, "")
     identity: Identity = _section(Identity, "")
+    scrub: Scrub = _section(Scrub, "")

@@ -16,12 +16,18 @@ from engine.flow import EngineConfig
 from engine.join import JoinConfig
 from engine.scope import ScopeConfig
 from engine.window import WindowConfig
+from ingest.scrub import Scrubber
 from models.templates import TemplatesConfig
 from opsbrain.settings import Settings
 from opsbrain.settings_load import convert_options
 from rca.changes import ObjectChanges
 from rca.ranker import RankerConfig
 from rca.topology import ObjectTopology
+
+
+def scrubber_of(settings: Settings) -> Scrubber:
+    """Return what takes out secrets, for one input; raise ConfigError when a rule does not compile."""
+    return Scrubber(settings.scrub.rules, settings.scrub.off, settings.scrub.enabled)
 
 
 def engine_config(settings: Settings, *, resolution_ms: int = 0, keep_history: bool = False) -> EngineConfig:
