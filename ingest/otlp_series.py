@@ -18,13 +18,19 @@ from typing import Final
 from xxhash import xxh3_128_digest
 
 from engine.ids import identity_of
-from ingest.identity import IDENTITY_LABELS, NODE_METRICS, POD_LABELS
+from ingest.identity import IDENTITY_LABELS, POD_LABELS
 from ingest.metric_labels import Measured, MetricLabels, indicator_of, instance_of
 from ingest.otlp_resources import Resources
 from ingest.series_table import SeriesTable
 
 _AS_LABELS: Final = (("instance", "service.instance.id"), ("container", "k8s.container.name"))
 """What Prometheus calls what resources say."""
+
+_ABOUT_OTHERS: Final = ("kube_",)
+"""Metrics of exporters that speak of others only: what their resource says is about the exporter."""
+
+_MUTE: Final = ("telemetry.", "process.", "os.")
+"""Attributes that name nobody; there are many, and what is looked up is remembered with all that it was asked by."""
 
 _PROCESS: Final = ("container.id", "host.id", "host.name", "process.pid")
 _SPOKEN: Final = frozenset({*POD_LABELS, "container", "instance"})
@@ -85,20 +91,19 @@ class OtlpSeries:
         point = self.labels.without_secrets(attributes)
         name = stream.name + suffix
         return Measured(
-            self._entity(stream.resource, resource, name, point),
+            self._entity(resource, name, point),
             indicator_of(name, point),
             _instance(resource, stream.scope, point),
             form,
             identity_of(*_flat(resource), "", stream.scope, name, *_flat(attributes)),
         )
 
-    def _entity(self, raw: bytes, resource: Mapping[str, str], name: str, point: Mapping[str, str]) -> str:
+    def _entity(self, resource: Mapping[str, str], name: str, point: Mapping[str, str]) -> str:
         identity = self.labels.identity
         overridden = {key.partition("=")[0] for key in identity.overrides}
-        alone = IDENTITY_LABELS.isdisjoint(point) and overridden.isdisjoint((*point, "__name__"))
-        if name.startswith(NODE_METRICS) or not alone:
-            return identity.of_labels({**_as_labels(resource), **point, "__name__": name})
-        return self.resources.entity(raw, identity)
+        said = {} if name.startswith(_ABOUT_OTHERS) else _as_labels(resource)
+        said = {key: value for key, value in said.items() if not key.startswith(_MUTE) or key in overridden}
+        return identity.of_labels({**said, **point, "__name__": name})
 
 
 def _instance(resource: Mapping[str, str], scope: str, point: Mapping[str, str]) -> str:

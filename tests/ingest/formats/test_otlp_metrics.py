@@ -189,7 +189,10 @@ def entity_and_instance(made: ExportMetricsServiceRequest) -> tuple[str, str]:
 def test_a_point_says_whom_it_is_about() -> None:
     """As kube-state-metrics' series do, which come out of the Collector's Prometheus receiver as point attributes."""
     about = point(1.0, pod="cart-7d9c5b8f4d-x2x9z", namespace="shop", phase="Running")
+    assert entity_and_instance(request(gauge(about, name="kube_pod_status_phase")))[0] == "demo/service/shop/cart"
     assert entity_and_instance(request(gauge(about)))[0] == "demo/service/shop/cart"
+    workload = gauge(point(3.0, deployment="cart", namespace="shop"), name="kube_deployment_status_replicas")
+    assert entity_and_instance(request(workload))[0] == "demo/service/shop/cart"
 
 
 def test_a_call_s_other_side_does_not() -> None:
