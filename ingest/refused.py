@@ -89,7 +89,9 @@ class Refused:
 
     def offsets_of(self, positions: pl.Series) -> pl.Series:
         """Return the offsets of messages by their positions."""
-        return pl.Series("offset", np.asarray(self._offsets, dtype=np.int64)[positions.to_numpy()])
+        given = self._offsets
+        offsets = np.arange(given.start, given.stop, given.step) if isinstance(given, range) else np.asarray(given)
+        return pl.Series("offset", offsets.astype(np.int64, copy=False)[positions.to_numpy()])
 
     def letters(self) -> list[DeadLetter]:
         """Return the dead letters, in the order of the messages, with scrubbed bodies of at most 2 KiB."""
