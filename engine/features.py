@@ -3,7 +3,7 @@
 | from | series | form |
 |---|---|---|
 | gauges | their name: the mean of the window | gauge |
-| counters | their name: increase per second between samples, resets counted, summed over instances | rate |
+| counters, deltas | their name: increase per second between samples, resets counted, summed over instances | rate |
 | logs | `log.severity.<severity>`, `log.template.<id>` | count |
 | events | `event.<reason>` | count |
 | spans, by entity | `span.rate`, `span.error_ratio`, `span.p{50,90,99}_ms` | rate, ratio, duration |
