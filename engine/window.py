@@ -7,7 +7,9 @@ in its own partition only, so it makes no difference how partitions interleave o
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 import numpy as np
 import polars as pl
@@ -17,9 +19,11 @@ from engine.messages import CHANGES, FEATURES, LATE, SPANS, Message
 from engine.partials import SORT, alarms_of, partials_of, with_shard
 from engine.repeats import Seen, row_hashes
 from engine.schemas import Kind
-from engine.types import END_MS, Coverage, Mark, Records, State
+from engine.types import END_MS, Bools, Coverage, Ints, Mark, Records, State
 
 DAY_MS = 86_400_000
+MOST_TOLD_LATE: Final = 1_000
+"""Messages that are told late into one window: their offsets must fit into the metadata of a commit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +35,8 @@ class WindowConfig:
     future_ms       how far a row's time may lie after its message came in (live inputs); beyond it is a dead letter
     shards          number of logical shards; changing it later means starting with fresh state
     series          how many series an input's metrics may have
+    told_late_ms    how old an event may be that is told when its window is out, and still counts in the oldest open
+                    one: alerts are grouped and audit records collected before they are sent, and are news all the same
     """
 
     resolution_ms: int = 60_000
@@ -38,6 +44,7 @@ class WindowConfig:
     future_ms: int = 600_000
     shards: int = 64
     series: SeriesLimitConfig = field(default_factory=SeriesLimitConfig)
+    told_late_ms: int = DAY_MS
 
     def resolution_of(self, kind: Kind) -> int:
         """Return the resolution of a kind: cost is daily, everything else has the base resolution."""
@@ -67,6 +74,7 @@ class WindowStep:
         self._emitted_ms = 0
         self._position = 0
         self._skip_before = 0
+        self._told_late: frozenset[int] = frozenset()
         self._seen: dict[int, Seen] = {}
         self._refused: dict[int, Counter[str]] = {}  # by window: what the limit did not let in, by scope and metric
         self._limit = SeriesLimit(config.series, resume["series"] if resume else None)
@@ -88,10 +96,22 @@ class WindowStep:
 
     @classmethod
     def resume_from(
-        cls, config: WindowConfig, input: str, kind: Kind, *, emitted_ms: int, latest_ms: int, position: int
+        cls,
+        config: WindowConfig,
+        input: str,
+        kind: Kind,
+        *,
+        emitted_ms: int,
+        latest_ms: int,
+        position: int,
+        told_late: Sequence[int] = (),
     ) -> WindowStep:
-        """Return a step that goes on after a crash: rows before `position` in windows already emitted are skipped."""
+        """Return a step that goes on after a crash: rows before `position` in windows already emitted are skipped.
+
+        `told_late` are the offsets that `told_late()` gave: of older rows that are in an open window all the same.
+        """
         step = cls(config, input, kind)
+        step._told_late = frozenset(told_late)
         step._emitted_ms, step._latest_ms, step._position, step._skip_before = emitted_ms, latest_ms, position, position
         return step
 
@@ -120,6 +140,13 @@ class WindowStep:
         """Return the lowest offset of any row in an open window: where reading must start again after a crash."""
         return min((*self._lowest_offset.values(), self._position))
 
+    def told_late(self) -> list[int]:
+        """Return the offsets of rows that are older than the open window which they were put into, in order.
+
+        There is one such window, the oldest: whatever is told late goes there.
+        """
+        return self._late_in(self._emitted_ms)
+
     def on_records(self, records: Records) -> list[Message]:
         """Take a batch; return the late rows and everything of the windows that it closes."""
         rows = records.frame
@@ -134,6 +161,8 @@ class WindowStep:
         is_late = (rows["_start"] + self.resolution_ms <= closed) | (
             rows["_start"] + self.resolution_ms <= self._emitted_ms
         )
+        if self._kind == "events" and is_late.any():
+            rows, is_late = self._tell_late(rows, closed, is_late)
         late = rows.filter(is_late)
         wanted = self._admitted(rows.filter(~is_late), closed.filter(~is_late))
         for (start,), part in wanted.partition_by("_start", as_dict=True, maintain_order=True).items():
@@ -164,6 +193,31 @@ class WindowStep:
             "refused": {str(start): dict(told) for start, told in sorted(self._refused.items())},
             "series": self._limit.snapshot(),
         }
+
+    def _tell_late(
+        self, rows: pl.DataFrame, closed_ms: pl.Series, is_late: pl.Series
+    ) -> tuple[pl.DataFrame, pl.Series]:
+        """Put late rows that are not too old into the oldest window that is open; return also which stay late."""
+        if self._emitted_ms >= END_MS:
+            return rows, is_late
+        open_ms = (closed_ms // self.resolution_ms * self.resolution_ms).clip(lower_bound=self._emitted_ms)
+        told = is_late & (rows["ts_ms"] >= open_ms - self._config.told_late_ms)
+        told &= pl.Series(self._has_room(rows["offset"].to_numpy(), open_ms.to_numpy(), told.to_numpy()))
+        start = pl.when(told).then(open_ms).otherwise(pl.col("_start")).alias("_start")
+        return rows.with_columns(start), is_late & ~told
+
+    def _has_room(self, offsets: Ints, open_ms: Ints, told: Bools) -> Bools:
+        """Return which rows are among the first MOST_TOLD_LATE messages that are told late into their window."""
+        room = np.zeros(len(told), np.bool_)
+        for start in np.unique(open_ms[told]):
+            places = np.flatnonzero(told & (open_ms == start))
+            _, number = np.unique(offsets[places], return_inverse=True)
+            room[places] = number + len(self._late_in(int(start))) < MOST_TOLD_LATE
+        return room
+
+    def _late_in(self, start: int) -> list[int]:
+        late = [rows.filter(pl.col("ts_ms") < start)["offset"] for rows in self._open.get(start, ())]
+        return sorted({int(offset) for offsets in late for offset in offsets})
 
     def _admitted(self, rows: pl.DataFrame, closed_ms: pl.Series) -> pl.DataFrame:
         """Return the rows whose series the limit lets in; count the others under their metric."""
@@ -206,7 +260,10 @@ class WindowStep:
 
     def _skip_known(self, rows: pl.DataFrame) -> pl.DataFrame:
         end = pl.col("ts_ms") // self.resolution_ms * self.resolution_ms + self.resolution_ms
-        return rows.filter((pl.col("offset") >= self._skip_before) | (end > self._emitted_ms))
+        wanted = (pl.col("offset") >= self._skip_before) | (end > self._emitted_ms)
+        if self._told_late:
+            wanted |= pl.col("offset").is_in(sorted(self._told_late))
+        return rows.filter(wanted)
 
     def _late(self, late: pl.DataFrame) -> list[Message]:
         if late.is_empty():
@@ -228,7 +285,7 @@ class WindowStep:
             rows = pl.concat(self._open.pop(start))
             del self._lowest_offset[start]
             self._seen.pop(start, None)
-            windows[start] = _coverage(self._kind, rows)
+            windows[start] = _coverage(self._kind, rows, start)
             messages += self._emit(start, rows)
         self._emitted_ms = closed_ms
         mark = Mark((self._input,), self.resolution_ms, closed_ms, windows)
@@ -266,10 +323,11 @@ class WindowStep:
         ]
 
 
-def _coverage(kind: Kind, rows: pl.DataFrame) -> dict[str, Coverage]:
-    """Return for each scope how much of the window its rows cover."""
+def _coverage(kind: Kind, rows: pl.DataFrame, start_ms: int) -> dict[str, Coverage]:
+    """Return for each scope how much of the window its rows cover; what is told late stands at its beginning."""
+    time = pl.col("ts_ms").clip(lower_bound=start_ms)
     scopes = rows.group_by(scope=pl.col("entity").str.split("/").list.first()).agg(
-        pl.len(), first=pl.col("ts_ms").min(), last=pl.col("ts_ms").max()
+        pl.len(), first=time.min(), last=time.max()
     )
     return {f"{scope}/{kind}": Coverage(n, first, last) for scope, n, first, last in scopes.sort("scope").iter_rows()}
 

@@ -58,6 +58,12 @@ class Pipeline:
     future_s: int = _key(
         600, "How far a row's time may lie after its message came in; beyond it the sender's clock is wrong.", lo=0
     )
+    told_late_s: int = _key(
+        86_400,
+        "How old an event may be (an alert, a deployment, an audit record) that is told after its window closed: it"
+        " then counts in the oldest open window, as a change under its own time. Older ones are late.",
+        lo=0,
+    )
     idle_after_s: int = _key(
         30, "After how much silence an input no longer holds windows open (live inputs only).", lo=1, hi=86_400
     )

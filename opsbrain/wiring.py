@@ -50,6 +50,7 @@ def engine_config(settings: Settings, *, resolution_ms: int = 0, keep_history: b
             pipeline.future_s * 1000,
             pipeline.shards,
             SeriesLimitConfig(pipeline.max_series_per_metric, pipeline.max_series, pipeline.forget_series_s * 1000),
+            pipeline.told_late_s * 1000,
         ),
         detect=DetectConfig(
             detectors=configs,
