@@ -59,6 +59,7 @@ FORMATS: Final[Mapping[str, BuildFormat]] = {
     "focus": _own("focus", "Focus"),
     "opencost": _json("opencost", "Opencost"),
     "cloudtrail": _json("cloudtrail", "Cloudtrail"),
+    "falco": _json("falco", "Falco"),
     "alertmanager": _json("alertmanager", "Alertmanager"),
     "argocd": _json("argocd", "Argocd"),
     "gitlab": _json("gitlab", "Gitlab"),

@@ -81,10 +81,11 @@ def _notifiers(settings: Settings) -> str:
 
 
 def _engine(settings: Settings) -> str:
-    from opsbrain.wiring import engine_config
+    from opsbrain.wiring import engine_config, scrubber_of
 
     engine_config(settings)
-    return "pipeline, ranker and policy take their settings"
+    scrubber_of(settings)
+    return "pipeline, ranker, policy and scrubbing take their settings"
 
 
 def _identity(settings: Settings) -> str:

@@ -99,7 +99,15 @@ def _type_name(of: Any) -> str:
         return f"list of {_type_name(get_args(of)[0])}"
     if get_origin(of) is dict or dataclasses.is_dataclass(of):
         return "table"
-    names = {int: "whole number", float: "number", str: "text", Path: "path", Secret: "secret", NoneType: "none"}
+    names = {
+        bool: "true or false",
+        int: "whole number",
+        float: "number",
+        str: "text",
+        Path: "path",
+        Secret: "secret",
+        NoneType: "none",
+    }
     return names.get(of, "any")
 
 

@@ -10,6 +10,7 @@ from opsbrain.secrets import Secret
 from opsbrain.settings import Pipeline, Settings
 from opsbrain.settings_docs import render_docs
 from opsbrain.settings_load import convert_options, load_settings
+from opsbrain.wiring import scrubber_of
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -168,3 +169,11 @@ def test_the_page_about_settings_is_current():
 
 def test_every_key_says_what_it_does():
     assert "|  |\n" not in render_docs()
+
+
+def test_scrubbing_follows_settings(toml):
+    file = toml("[scrub]\noff = ['email']\n[scrub.rules]\nbadge = 'B-[0-9]{4}'\n")
+    scrubber = scrubber_of(load_settings(file, {}))
+    assert scrubber.text("badge B-1234 of bob@example.com") == "badge <scrubbed> of bob@example.com"
+    with pytest.raises(ConfigError, match=r"^scrub\.rules\.x: not in the syntax of Rust's `regex`: unclosed group$"):
+        scrubber_of(load_settings(None, {}, ["scrub.rules={x='('}"]))
