@@ -99,8 +99,8 @@ def _http(settings: Settings) -> str:
     from opsbrain.access import CONSOLE, INGEST
     from opsbrain.doors import rules_of
     from opsbrain.http_guard import access_of
+    from opsbrain.listening import listening
     from opsbrain.service import check_journal_room
-    from opsbrain.serving import listening
 
     http, access = settings.http, access_of(settings.http, settings.receivers)
     asked = [door for door in (CONSOLE, INGEST) if access.needs_token(door)]
@@ -108,6 +108,8 @@ def _http(settings: Settings) -> str:
     check_journal_room(settings)
     rules_of(http, access)
     listening(http.host, http.port).close()
+    if http.port and (port := settings.receivers.grpc_port):
+        listening(http.host, port, "receivers.grpc_port (0: off)").close()
     return f"{http.host}:{http.port} is free; {guarded}"
 
 

@@ -14,10 +14,11 @@ from opsbrain.access import Access
 from opsbrain.console import FAILURES
 from opsbrain.http_guard import HttpGuard
 from opsbrain.keep import Keep
+from opsbrain.listening import listening
 from opsbrain.otlp_grpc import OtlpServer
 from opsbrain.receive_body import BodyLimits, Budget
 from opsbrain.receivers import Receivers, Rules, Tally
-from opsbrain.serving import Servers, listening
+from opsbrain.serving import Servers
 from opsbrain.settings import Http, Settings
 
 GRACE_S: Final = 3.0  # for requests under way when we are asked to stop

@@ -20,6 +20,7 @@ from engine.errors import DataError, Retryable, SourceError
 from opsbrain.access import INGEST, Access
 from opsbrain.endpoints import GRPC_METHODS
 from opsbrain.keep import Keep, NoPlace, TooLarge, Unavailable
+from opsbrain.listening import listening
 from opsbrain.receive_body import BUSY_S
 from opsbrain.receivers import Rules, Tally
 from opsbrain.replies import rpc_status
@@ -38,6 +39,8 @@ class OtlpServer:
         """Bind `port` (0: a free one); raise SourceError when it cannot be had."""
         import grpc
 
+        if port:  # gRPC would say on standard error, in its own words, that it is taken
+            listening(host, port, "receivers.grpc_port (0: off)").close()
         limit = rules.limits.max_bytes
         workers = min(max(rules.budget.max_bytes // 2 // limit, _WORKERS[0]), _WORKERS[1])
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="otlp")

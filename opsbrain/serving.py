@@ -91,23 +91,6 @@ class HastyProtocol(H11Protocol):
             self._expiry = None
 
 
-def listening(host: str, port: int) -> socket.socket:
-    """Return a socket that listens there; raise SourceError that names the key when it cannot."""
-    try:
-        family, kind, proto, _, address = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM)[0]
-        listener = socket.socket(family, kind, proto)
-    except OSError as error:
-        raise SourceError(f"http.host = {host}: {error.strerror}") from error
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(address)
-        listener.listen(512)
-    except OSError as error:
-        listener.close()
-        raise SourceError(f"{host}:{port}: cannot listen: {error.strerror}; set http.port") from error
-    return listener
-
-
 def _named(listener: socket.socket) -> str:
     host, port = listener.getsockname()[:2]
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -13,7 +13,8 @@ import httpx
 import pytest
 
 from opsbrain import serving
-from opsbrain.serving import Servers, listening
+from opsbrain.listening import listening
+from opsbrain.serving import Servers
 from tests.opsbrain.doors import Doors
 
 HEADERS_S = 0.3
