@@ -30,8 +30,9 @@ import polars as pl
 
 from ingest.trace_names import logical_names, with_service
 from ingest.trace_rows import ROUTINE, camel, entity, events, short, timed, told
+from ingest.trace_schema import Column, Table
+from ingest.trace_sieve import Sieve
 from ingest.trace_source import Part, TraceSource
-from ingest.trace_tables import Column, Sieve, Table
 
 SCOPE: Final = "alibaba-2018"
 EPOCH_MS: Final = 1_514_764_800_000  # 2018-01-01T00:00Z

@@ -31,8 +31,9 @@ from numpy.typing import NDArray
 from engine.errors import SourceError
 from ingest.event_time_order import EventTimeOrder
 from ingest.trace_rows import entity, events, short, told
+from ingest.trace_schema import Column, Table
+from ingest.trace_sieve import Sieve
 from ingest.trace_source import Part, TraceSource
-from ingest.trace_tables import Column, Sieve, Table
 
 SCOPE: Final = "alibaba-gpu-2023"
 EPOCH_MS: Final = 1_672_531_200_000  # 2023-01-01T00:00Z

@@ -30,8 +30,9 @@ import polars as pl
 
 from ingest.event_time_order import EventTimeOrder
 from ingest.trace_rows import entity, short, timed
+from ingest.trace_schema import Column, Table
+from ingest.trace_sieve import Sieve
 from ingest.trace_source import REPEAT, Part, TraceSource
-from ingest.trace_tables import Column, Sieve, Table
 
 NAMELESS: Final = "call of nobody known"
 _NO_NAMES: Final = ("nan", "none", "null", "(?)", "?", "unknown", "unavailable")

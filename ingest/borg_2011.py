@@ -29,8 +29,9 @@ import polars as pl
 from ingest.borg_rows import ENDS, attribute_events, by_type, machine_events, typed, within
 from ingest.trace_names import logical_names, with_service
 from ingest.trace_rows import short, told
+from ingest.trace_schema import Column, Table
+from ingest.trace_sieve import Sieve
 from ingest.trace_source import Part, TraceSource
-from ingest.trace_tables import Column, Sieve, Table
 
 SCOPE: Final = "borg-2011"
 EPOCH_MS: Final = 1_304_290_200_000  # 2011-05-01T22:50Z: 600 s before 19:00 in New York

@@ -31,8 +31,9 @@ import polars as pl
 from ingest.borg_rows import ENDS, attribute_events, by_type, machine_events, typed, within
 from ingest.trace_names import logical_names, with_service
 from ingest.trace_rows import short, told
+from ingest.trace_schema import Column, Table
+from ingest.trace_sieve import Sieve
 from ingest.trace_source import Part, TraceSource
-from ingest.trace_tables import Column, Sieve, Table
 
 SCOPE: Final = "borg-2019"
 EPOCH_MS: Final = 1_556_693_400_000  # 2019-05-01T06:50Z: 600 s before midnight in Los Angeles

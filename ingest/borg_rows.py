@@ -8,7 +8,7 @@ from typing import Final
 import polars as pl
 
 from ingest.trace_rows import OUTSIDE, ROUTINE, camel, entity, events, named, short, timed, told
-from ingest.trace_tables import Sieve
+from ingest.trace_sieve import Sieve
 
 AFTER_US: Final = 1 << 62  # 2^63-1 says "after the trace", and loses its last digits where it went through a float
 ENDS: Final = ("evict", "fail", "finish", "kill", "lost")

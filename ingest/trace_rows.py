@@ -11,7 +11,7 @@ from typing import Final
 
 import polars as pl
 
-from ingest.trace_tables import Sieve
+from ingest.trace_sieve import Sieve
 
 OUTSIDE: Final = "outside the trace window"
 ROUTINE: Final = "routine state change"

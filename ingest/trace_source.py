@@ -23,10 +23,16 @@ from engine.types import DeadLetter, Records
 from ingest.content import content_of
 from ingest.event_time_order import PIECE_ROWS, EventTimeOrder
 from ingest.trace_files import Found, TraceFile, find
-from ingest.trace_tables import Rows, Sieve, Table, batches
+from ingest.trace_schema import Table
+from ingest.trace_sieve import Sieve
+from ingest.trace_tables import batches
 
 BATCH_ROWS: Final = 50_000
 REPEAT: Final = "exact repeat"
+
+
+Rows = Callable[[pl.DataFrame, Sieve], pl.DataFrame]
+"""Turns a batch of a table into rows of a partition."""
 
 
 @dataclass(frozen=True, slots=True)

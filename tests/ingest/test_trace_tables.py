@@ -10,9 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingest import trace_tables
+from ingest import trace_sieve
+from ingest.trace_csv import CsvLines
 from ingest.trace_files import TraceFile
-from ingest.trace_tables import Column, Sieve, Table, batches
+from ingest.trace_json import JsonLines
+from ingest.trace_schema import Column, Table
+from ingest.trace_sieve import Sieve
+from ingest.trace_tables import batches
 
 COLUMNS = (
     Column("time", "integer", needed=True),
@@ -58,7 +62,7 @@ def test_json_lines_as_bigquery_writes_them_and_as_others_do(tmp_path):
     ],
 )
 def test_good_lines_are_read_at_once(tmp_path, monkeypatch, content, table):
-    for reader in (trace_tables._Csv, trace_tables._Json):
+    for reader in (CsvLines, JsonLines):
         monkeypatch.delattr(reader, "one_by_one")
     frame, sieve = read(tmp_path / "t", content, table)
     assert frame["time"].unique().to_list() == [5] and frame.height >= 2
@@ -167,7 +171,7 @@ def test_damaged_gzip_is_a_letter_and_the_rows_before_it_are_used(tmp_path):
 
 
 def test_many_bad_rows_are_told_in_part_and_counted_in_full(tmp_path, monkeypatch):
-    monkeypatch.setattr(trace_tables, "MOST_TOLD", 10)
+    monkeypatch.setattr(trace_sieve, "MOST_TOLD", 10)
     bad = "".join("x,x,7,1\n" if number % 2 else "5,x\n" for number in range(100))
     frame, sieve = read(tmp_path / "t.csv", "5,x,7,0.5\n" + bad, PLAIN)
     letters = sieve.letters("in", 0)

@@ -13,7 +13,7 @@ import pytest
 from benchmarks.generate_traces import GENERATORS, generate
 from engine.errors import ConfigError, SourceError
 from engine.ports import Source
-from ingest import event_time_order, trace_files, trace_source, trace_tables
+from ingest import event_time_order, trace_files, trace_parquet, trace_source
 from ingest.checks import SOURCE_CHECKS, Read, read
 from ingest.event_time_order import EventTimeOrder
 from ingest.registry import source
@@ -72,7 +72,7 @@ def test_memory_and_the_names_of_files_make_no_difference(name, form, folder, tm
     monkeypatch.setattr(trace_source, "PIECE_ROWS", 50)
     monkeypatch.setattr(trace_source, "BATCH_ROWS", 64)
     monkeypatch.setattr(trace_files, "CHUNK_BYTES", 4_096)
-    monkeypatch.setattr(trace_tables, "_PARQUET_ROWS", 50)
+    monkeypatch.setattr(trace_parquet, "SLICE_ROWS", 50)
     monkeypatch.setattr(event_time_order, "HELD_BYTES", 2_000)
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     written: list[int] = []
