@@ -9,8 +9,9 @@ the keys of a JSON line and not kept the line, under a key for messages, or it i
 explicit level where there is one, word or number, else what the text says. The sender is the pod, by what the
 kubernetes filter added, or by the file that the line was read from; else the service or the host.
 
-Records with `log`, a time and the filter's metadata are read fast; all others key by key (`ingest.log_records`), where
-GELF, rsyslog's omkafka, the systemd journal and the Elastic Common Schema are at home too.
+Records with `log`, a time and the filter's metadata are read fast, and so are those with nothing but `log`, a time and
+some names of their sender; all others key by key (`ingest.log_records`), where GELF, rsyslog's omkafka, the systemd
+journal and the Elastic Common Schema are at home too.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from xxhash import xxh3_64_intdigest
 from engine.ports import Decoded
 from engine.schemas import Kind, conform
 from ingest.identity import Identity, owners_of
-from ingest.log_records import LogLine, level_of, read_record
+from ingest.log_records import LogLine, level_of, read_record, sender_of
 from ingest.loglines import with_text
 from ingest.msgpack_records import is_msgpack, json_of_msgpack
 from ingest.refused import UNREADABLE, Refused, why
@@ -58,6 +59,25 @@ class _Record(msgspec.Struct, gc=False):
     kubernetes: msgspec.Raw = _NOTHING
 
 
+class _Plain(msgspec.Struct, gc=False, forbid_unknown_fields=True):
+    """A record of which nothing but these names says who sent it."""
+
+    log: str
+    stamp: Any = msgspec.field(default=None, name="@timestamp")
+    date: Any = None
+    time: Any = None
+    stream: Any = None
+    host: str | None = None
+    hostname: str | None = None
+    service: str | None = None
+    app: str | None = None
+    container_name: str | None = None
+    container_id: str | None = None
+    source: str | None = None
+    tag: str | None = None
+    ident: str | None = None
+
+
 class _Kubernetes(msgspec.Struct):
     pod_name: str = ""
     namespace_name: str = ""
@@ -77,6 +97,7 @@ class Fluentbit:
     identity: Identity
     scrubber: Scrubber = field(default_factory=Scrubber, compare=False)
     _known: dict[int, tuple[msgspec.Raw, str]] = field(default_factory=dict, compare=False, repr=False)
+    _plain: dict[tuple[str | None, ...], str] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def name(self) -> str:
@@ -94,7 +115,7 @@ class Fluentbit:
         """Return one row a record, and a dead letter for each message that is none."""
         refused = Refused(bodies, offsets, input, self.scrubber)
         records, at = refused.decoded(_DECODER.decode)
-        frame = self._frame(records, at)
+        frame = self._with_plain(self._frame(records, at), bodies)
         slow = frame.select(pl.any_horizontal(pl.col("ts_ms", "entity", "body").is_null())).to_series()
         if slow.any():
             frame = self._read_slowly(frame, slow, bodies, refused)
@@ -114,6 +135,31 @@ class Fluentbit:
                 "level": pl.Series([_level(record) for record in records], dtype=pl.String),
             }
         )
+
+    def _with_plain(self, frame: pl.DataFrame, bodies: Sequence[bytes]) -> pl.DataFrame:
+        """Return the frame with the senders of plain records, of which the first glance has seen all the rest."""
+        places = (frame["entity"].is_null() & frame["ts_ms"].is_not_null() & frame["body"].is_not_null()).arg_true()
+        if not len(places):
+            return frame
+        named = pl.Series([self._plain_sender(bodies[at]) for at in frame["at"].gather(places)], dtype=pl.String)
+        return frame.with_columns(entity=frame["entity"].scatter(places, named))
+
+    def _plain_sender(self, body: bytes) -> str | None:
+        """Return who sent a plain record; None for a record that is none, or says its time twice."""
+        try:
+            record = _PLAIN.decode(body)
+        except UNREADABLE:
+            return None
+        if (record.stamp is None) + (record.date is None) + (record.time is None) != 2:
+            return None
+        names = (record.host, record.hostname, record.service, record.app, record.container_name)
+        others = (record.container_id, record.source, record.tag, record.ident)
+        known = self._plain.get(names + others)
+        if known is None:
+            if len(self._plain) > _MAX_CACHED:
+                self._plain.clear()
+            known = self._plain[names + others] = sender_of(_ANY.decode(body), self.identity)
+        return known
 
     def _read_slowly(
         self, frame: pl.DataFrame, slow: pl.Series, bodies: Sequence[bytes], refused: Refused
@@ -195,5 +241,6 @@ def _level(record: _Record) -> str | None:
 
 
 _DECODER: Final = msgspec.json.Decoder(_Record)
+_PLAIN: Final = msgspec.json.Decoder(_Plain)
 _KUBERNETES: Final = msgspec.json.Decoder(_Kubernetes)
 _ANY: Final = msgspec.json.Decoder(dict[str, Any])
