@@ -17,8 +17,8 @@ import polars as pl
 from engine.errors import SourceError
 from ingest.frame_reader import Refusal
 from ingest.lines import inflate
-from ingest.refused import clipped, shortened
-from ingest.scrub import scrub
+from ingest.refused import excerpts
+from ingest.scrub import Scrubber
 
 _GZIP_MAGIC: Final = b"\x1f\x8b"
 
@@ -139,7 +139,7 @@ def _line_by_line(content: bytes, header: Sequence[str], name: str) -> tuple[pl.
 def excerpt(line: bytes | str) -> str:
     """Return the beginning of a refused line, scrubbed."""
     raw = line.encode(errors="replace") if isinstance(line, str) else line
-    return shortened(scrub(clipped(raw)))
+    return excerpts([raw], Scrubber())[0]
 
 
 def split_bad(frame: pl.DataFrame, name: str, bad: pl.Expr, reason: str) -> tuple[pl.DataFrame, list[Refusal]]:

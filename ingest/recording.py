@@ -23,8 +23,8 @@ from engine.types import DeadLetter, Records
 from ingest.content import content_of
 from ingest.identity import Identity
 from ingest.lines import Lines
-from ingest.refused import clipped, shortened
-from ingest.scrub import scrub
+from ingest.refused import excerpts
+from ingest.scrub import Scrubber
 
 MANIFEST: Final = "recording.json"
 BATCH_LINES: Final = 20_000  # some 20 MB of messages: large enough for columns, small enough for memory
@@ -185,7 +185,7 @@ class MessageReader:
             return []
         where = f"{self._file.name}, after line {self._position}: {self._lines.problem}; the lines before are used"
         self._position += 1
-        return [DeadLetter(self._input, self._position - 1, where, shortened(scrub(clipped(self._lines.torn))))]
+        return [DeadLetter(self._input, self._position - 1, where, excerpts([self._lines.torn], Scrubber())[0])]
 
 
 def _manifest(file: Path) -> _Manifest:

@@ -97,10 +97,9 @@ class Refused:
         """Return the dead letters, in the order of the messages, with scrubbed bodies of at most 2 KiB."""
         whole = [(position, reason, 0, 1) for position, reason in self._reasons.items()]
         found = sorted(whole + self._parts())
-        texts = pl.Series([clipped(self._keep(self._bodies[position])) for position, *_ in found], dtype=pl.String)
-        bodies = self._scrubber.series(texts).to_list()
+        bodies = excerpts([self._keep(self._bodies[position]) for position, *_ in found], self._scrubber)
         return [
-            DeadLetter(self._input, int(self._offsets[position]), reason, shortened(body), part, rows)
+            DeadLetter(self._input, int(self._offsets[position]), reason, body, part, rows)
             for (position, reason, part, rows), body in zip(found, bodies, strict=True)
         ]
 
@@ -139,14 +138,12 @@ def why(body: bytes, error: Exception) -> str:
     return str(error).partition(" (byte")[0]
 
 
-def clipped(body: bytes) -> str:
-    """Return the beginning of a body as text, to be scrubbed and then `shortened`; what is not UTF-8 becomes U+FFFD.
+def excerpts(bodies: Sequence[bytes], scrubber: Scrubber) -> list[str]:
+    """Return the beginnings of refused bodies as dead letters keep them: without secrets, safe to be shown.
 
-    It is twice as long as what is kept, so that a secret which the cut goes through is not kept in part.
+    Twice as much as is kept is looked at, so that a secret which the cut goes through is not kept in part.
     """
-    return body[: 2 * MAX_BODY_BYTES].decode("utf-8", errors="replace")
-
-
-def shortened(text: str) -> str:
-    """Return the beginning of a scrubbed text: as much as a dead letter keeps."""
-    return text.encode("utf-8", errors="replace")[:MAX_BODY_BYTES].decode("utf-8", errors="ignore")
+    if not bodies:
+        return []
+    texts = scrubber.bodies([body[: 2 * MAX_BODY_BYTES] for body in bodies])
+    return [text.encode("utf-8", "replace")[:MAX_BODY_BYTES].decode("utf-8", "ignore") for text in texts]

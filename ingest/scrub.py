@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -23,6 +23,7 @@ import polars as pl
 from engine.errors import ConfigError
 from engine.redaction import SCRUBBED as MARK
 from engine.types import Ints
+from ingest.bytes_shown import shown
 from ingest.scrub_rules import HEADER, KINDS, PERSONAL, PREFILTER, RULES, SECRET_KEY, AnyRule, Rule
 
 # For one text in Python, where a set of literals is sought faster than an automaton runs: what holds none of these
@@ -90,6 +91,16 @@ class Scrubber:
     def text(self, text: str) -> str:
         """Return one text without secrets; the very same object where there are none."""
         return self._text(text, self._rules)
+
+    def bodies(self, bodies: Sequence[bytes]) -> list[str]:
+        """Return bytes, text or not, as text without secrets that is safe to be shown."""
+        texts: list[str] = []
+        for body in bodies:
+            text, found = shown(body, self.enabled)
+            texts.append(text)
+            if found:
+                self.counts["binary"] += found
+        return self.series(pl.Series(texts, dtype=pl.String)).to_list()
 
     def credentials(self, text: str) -> str:
         """Return one text of a manifest without credentials; addresses and numbers are configuration, and stay."""
