@@ -51,6 +51,7 @@ from opsbrain.replies import (
 _THREADS: Final = 32  # each waits for the disk or the broker; the console has threads of its own
 _UNSIGNED_SHARE: Final = 4  # of memory that may hold bodies whose signature is looked at when they are whole
 _COUNTED_BYTES: Final = 1 << 18  # a body of nothing but commas makes seventy times its size in objects
+_DENSEST_BYTES: Final = 5  # a separator
 _JSON_START: Final = (b"{", b"[", b"\xef\xbb\xbf")
 
 Told = Mapping[str, str]
@@ -161,6 +162,7 @@ class Receivers:
 
         def keep() -> Told:
             body = self._undone(raw, request, held)
+            _check_dense(body)
             return self._kept(events_format(body) if path == EVENTS else name, body, _records(body))
 
         return await self._in_thread(keep)
@@ -213,6 +215,18 @@ _STATUS: Final[Mapping[type, int]] = {TooLarge: 413, UnknownEncoding: 415, NoPla
 
 def _post(path: str, handler: Callable[[Request], Awaitable[Response]]) -> Route:
     return Route(path, handler, methods=["POST"])
+
+
+def _check_dense(body: bytes) -> None:
+    """Raise DataError for a large JSON body of next to nothing but separators.
+
+    Each of its records would become an object, some seventy times the bytes of `1,`; the smallest that any shipper
+    sends has dozens of bytes.
+    """
+    if len(body) > _COUNTED_BYTES and body.lstrip()[:3].startswith(_JSON_START):
+        for separator in (b",", b"\n"):
+            if body.count(separator) * _DENSEST_BYTES > len(body):
+                raise DataError("the body is next to nothing but separators: no telemetry looks like that")
 
 
 def _records(body: bytes) -> int:

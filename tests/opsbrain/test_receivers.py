@@ -249,6 +249,15 @@ def test_a_slow_body_is_given_up_and_may_come_again() -> None:
     assert doors.budget.taken_bytes == 0 and not gone.is_set()
 
 
+def test_large_bodies_of_nothing_but_separators_are_refused() -> None:
+    doors = Doors(limits=BodyLimits(1 << 20, 5.0), budget=Budget(4 << 20))
+    bombs = [b"[" + b"1," * 200_000 + b"1]", b"[" + b"{}," * 200_000 + b"{}]", b"{}\n" * 200_000]
+    record = json.dumps({"date": 1.5, "log": "x", "list": list(range(10))}, indent=1).encode()
+    assert [doors.post("/fluentbit", one).status_code for one in bombs] == [400] * 3
+    assert doors.post("/fluentbit", b"[" + b",".join([record] * 2_500) + b"]").status_code == 202
+    assert len(doors.kept.bodies) == 1
+
+
 def test_a_format_without_a_place_says_so(doors: Doors) -> None:
     doors.kept.refusal = NoPlace("no topic of kafka.telemetry has format 'fluentbit'")
     answers = [doors.post("/fluentbit"), Doors(formats=("fluentbit",)).post("/hooks/gitlab")]
