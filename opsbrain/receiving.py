@@ -17,6 +17,7 @@ from opsbrain.doors import build_doors
 from opsbrain.http_guard import access_of
 from opsbrain.kafka_config import kafka_config
 from opsbrain.kafka_keep import DELIVERY_S, KafkaKeep
+from opsbrain.pull import pullers_of
 from opsbrain.receivers import Tally
 from opsbrain.settings import Settings
 from opsbrain.sources_api import sources_routes
@@ -25,7 +26,10 @@ WAIT_S: Final = 0.5
 
 
 class Receiving:
-    """Everything of one `opsbrain receive`. Use as a context manager; it keeps no state of its own."""
+    """Everything of one `opsbrain receive`. Use as a context manager.
+
+    It keeps no state of its own, but for what pulls remember in `store.folder`: switch a pull on in one process only.
+    """
 
     def __init__(self, settings: Settings) -> None:
         """Listen; raise ConfigError or SourceError, one line each, when that cannot be."""
@@ -33,6 +37,7 @@ class Receiving:
         kafka = kafka_config(settings, needs_telemetry=True)
         with ExitStack() as opened:
             keep = opened.enter_context(KafkaKeep(kafka, topics_of(settings), settings.http.max_body_mb << 20))
+            self._pulls = pullers_of(settings, keep, settings.store.folder)
             tally = Tally()
             others = [Route("/healthz", _health), *sources_routes(lambda: (), tally)]
             formats = list(FORMATS)
@@ -58,12 +63,16 @@ class Receiving:
         return self._servers.grpc_port
 
     def run(self, stopped: threading.Event) -> None:
-        """Serve until `stopped`, then answer what is under way."""
+        """Serve, and pull what settings name, until `stopped`; then answer what is under way."""
         self._servers.start()
+        for one in self._pulls:
+            one.start()
         try:
             while not stopped.wait(WAIT_S):
                 self._servers.check()
         finally:
+            for one in self._pulls:
+                one.stop()
             self._servers.stop()
 
 
