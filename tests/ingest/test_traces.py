@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import shutil
+import tarfile
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
 
@@ -340,3 +342,27 @@ def test_the_published_gpu_trace(tmp_path):
     }
     assert got["nodes"].frame.height == 1_523
     assert got["events"].frame.filter(reason="PodCreated").height == 8_152
+
+
+@pytest.mark.parametrize(("name", "form"), TRACES[:-1], ids=IDS[:-1])
+def test_spoiled_files_never_raise(name, form, tmp_path):
+    """Bytes changed at random, as by a bad disk: rows or letters, whatever the column."""
+    chance = np.random.default_rng(0)
+    data = generate(name, tmp_path / "data", rows=60, instances=8, form=form, packed=False)
+    for packed in sorted(data.rglob("*.tar.gz")):
+        with tarfile.open(packed) as tar:
+            tar.extractall(packed.parent, filter="data")
+        packed.unlink()
+    letters = 0
+    for _ in range(6):
+        spoiled = tmp_path / "spoiled"
+        shutil.rmtree(spoiled, ignore_errors=True)
+        shutil.copytree(data, spoiled)
+        for path in sorted(one for one in spoiled.rglob("*") if one.is_file()):
+            content = np.frombuffer(path.read_bytes(), np.uint8).copy()
+            begin = path.read_bytes().find(b"\n") + 1  # a header that is no header is told once, for the whole file
+            at = chance.integers(begin, len(content), max(3, len(content) // 300))
+            content[at] = chance.choice(np.frombuffer(b'0123456789-.,"eE\n\x00\xffxN{}[]', np.uint8), len(at))
+            path.write_bytes(content.tobytes())
+        letters += sum(len(got.letters) for got in everything(source(name, spoiled)).values())
+    assert letters
