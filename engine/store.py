@@ -13,7 +13,7 @@ from engine.errors import StateMismatch
 from engine.state_codec import decode_state, encode_state
 from engine.types import State
 
-STATE_VERSION = 1
+STATE_VERSION = 2
 
 
 class MemoryStore:

@@ -26,7 +26,7 @@ from engine.runners.kafka.sender import Sender
 from engine.state_codec import decode_state, encode_state
 from engine.types import State
 
-VERSION: Final = 1
+VERSION: Final = 2
 CHUNK_BYTES: Final = 512 * 1024  # fits the 1 MB that brokers allow by default
 
 
