@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,10 +22,10 @@ from engine.repeats import request_hash
 from engine.runners.kafka.config import REQUEST_HEADER
 from opsbrain.endpoints import GRPC_METHODS
 from tests.conftest import ROOT
-from tests.kafka.conftest import Broker
+from tests.kafka.conftest import Broker, run, unavailable
 from tests.kafka.topics import create_topic, end, messages
 from tests.kafka.workers import Cluster, opsbrain, working
-from tests.parts.processes import free_port
+from tests.parts.processes import free_port, free_ports
 
 HOUR_S = 3_600
 T0_S = 1_700_000_000 // HOUR_S * HOUR_S
@@ -188,6 +189,50 @@ def test_a_broker_that_is_away_makes_senders_wait(tmp_path: Path, receivers: lis
     answer = httpx.post(f"{receiver.url}/fluentbit", content=lines(1), trust_env=False, timeout=30)
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
     assert "kafka" in answer.json()["error"]
+    assert receiver.end()[0] == 0
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Iterator[tuple[Broker, Callable[[], None]]]:
+    """Yield a broker of this test's own, and what starts it again where it was."""
+    if (check := run("check")).returncode != 0:
+        unavailable(check.stderr.strip())
+    data, (port, controller) = tmp_path / "kafka", free_ports(2)
+
+    def start() -> None:
+        told = ("--data", str(data), "--port", str(port), "--controller-port", str(controller))
+        started = run("start", *told)
+        assert started.returncode == 0, started.stderr
+
+    start()
+    try:
+        yield Broker(f"127.0.0.1:{port}", data), start
+    finally:
+        run("stop", "--data", str(data))
+
+
+def test_a_broker_that_is_killed_and_comes_back_has_every_body(
+    own: tuple[Broker, Callable[[], None]], tmp_path: Path, receivers: list[Receiver]
+) -> None:
+    broker, start = own
+    topic = create_topic(broker, 1)
+    receiver = receiver_of(over(broker, tmp_path, {topic: "fluentbit"}), receivers)
+    bodies = [lines(number) for number in range(30)]
+    statuses: list[int] = []
+    with httpx.Client(base_url=receiver.url, trust_env=False, timeout=30) as http:
+        for number, body in enumerate(bodies):
+            if number == 10:
+                os.kill(broker.pid(), signal.SIGKILL)
+                answer = http.post("/fluentbit", content=body)
+                assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
+                start()
+            while (status := http.post("/fluentbit", content=body).status_code) != 202:
+                statuses.append(status)
+                assert len(statuses) < 100
+    assert set(statuses) <= {503}
+    kept = [one.value() for one in messages(broker, topic)]
+    assert set(kept) == set(bodies)
+    assert len(kept) <= len(bodies) + len(statuses) + 1
     assert receiver.end()[0] == 0
 
 
