@@ -11,11 +11,13 @@ import pytest
 import yaml
 
 from ingest.registry import FORMATS
+from ingest.scrub_rules import KINDS
 from opsbrain.endpoints import ENDPOINTS
 from opsbrain.pull import pullers_of
 from opsbrain.receiving import topics_of
+from opsbrain.service import identity_of
 from opsbrain.settings_load import load_settings
-from opsbrain.wiring import engine_config
+from opsbrain.wiring import engine_config, scrubber_of
 from tests.conftest import ROOT
 
 PAGES = ("sources.md", "kafka.md")
@@ -52,12 +54,19 @@ def test_every_path_stands_beside_its_format(path: str, name: str) -> None:
     assert re.search(rf"^\| `{name}` \| `{path}`", text_of("sources.md"), re.MULTILINE)
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_of_secret_is_named(kind: str) -> None:
+    assert f"| `{kind}` |" in text_of("sources.md")
+
+
 @pytest.mark.parametrize("block", blocks("toml"))
 def test_settings_load_and_what_they_name_is_known(block: str, tmp_path: Path) -> None:
     file = tmp_path / "opsbrain.toml"
     file.write_text(block, encoding="utf-8")
     settings = load_settings(file, {})
     engine_config(settings)
+    scrubber_of(settings)
+    identity_of(settings)
     topics_of(settings)
     assert all(one.format in FORMATS for one in settings.kafka.telemetry)
     assert len(pullers_of(settings, _Nowhere(), tmp_path, lambda: 0)) >= len(settings.pull.object_storage)
