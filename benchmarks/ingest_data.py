@@ -26,7 +26,7 @@ OTLP_REQUESTS: Final = 400
 
 _START_MS: Final = 1_755_856_800_000
 _SCRAPE_MS: Final = 15_000
-_REPLACED: Final = 250  # of so many series, one is of a new pod at each scrape
+_REPLACED: Final = 1_000  # of so many series, one is of a new pod at each scrape: all within four hours
 _ROUTES: Final = ("/orders", "/orders/{id}", "/cart", "/checkout", "/login", "/healthz", "/search", "/items/{id}")
 _METRICS: Final = ("http_requests_total", "http_request_duration_seconds_sum", "http_requests_in_flight", "cache_bytes")
 _SERVICES: Final = ("payments", "checkout", "store", "cart", "search", "accounts", "shipping", "mailer")

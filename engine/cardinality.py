@@ -103,6 +103,8 @@ class SeriesLimit:
         admitted = self._first_come(unknown.unique("identity", keep="first", maintain_order=True))
         self._insert(admitted.sort("identity"))
         passing[new] = self._touch(unknown["identity"].to_numpy(), unknown["ts_ms"].to_numpy())
+        if passing.all():
+            return passing
         refused = unknown.filter(~passing[new])
         for metric, count in refused.group_by("metric").len().sort("metric").iter_rows():
             dropped[metric if metric in self._codes else EVERYTHING] += count
@@ -117,15 +119,13 @@ class SeriesLimit:
 
     def _first_come(self, series: pl.DataFrame) -> pl.DataFrame:
         """Return those of the new series, each once and in their order, for which there is room."""
-        counts = np.bincount(self._metric, minlength=len(self._names))
-        taken = pl.DataFrame(
-            {"metric": self._names, "_taken": counts}, schema={"metric": pl.String, "_taken": pl.Int64}
-        )
-        series = series.join(taken, on="metric", how="left", maintain_order="left").with_columns(
-            _number=pl.int_range(pl.len()).over("metric") + pl.col("_taken").fill_null(0)
-        )
-        fitting = series.filter(pl.col("_number") < self._config.per_metric)
-        return fitting.head(max(self._config.in_all - len(self._known), 0))
+        taken = dict(zip(self._names, np.bincount(self._metric, minlength=len(self._names)).tolist(), strict=True))
+        fitting: list[bool] = []
+        for metric in series["metric"]:
+            number = taken.get(metric, 0)
+            fitting.append(number < self._config.per_metric)
+            taken[metric] = number + 1
+        return series.filter(pl.Series(fitting, dtype=pl.Boolean)).head(max(self._config.in_all - len(self._known), 0))
 
     def _insert(self, series: pl.DataFrame) -> None:
         for name in series["metric"].unique(maintain_order=True):

@@ -69,10 +69,10 @@ class Texts:
     def numbers(self, texts: Sequence[bytes]) -> NDArray[np.uint32]:
         """Return the numbers of texts; new ones get the next."""
         found = list(map(self._numbers.get, texts))
-        if None in found:
-            found = [
-                self._number(text) if number is None else number for text, number in zip(texts, found, strict=True)
-            ]
+        place = -1
+        for _ in range(found.count(None)):
+            place = found.index(None, place + 1)
+            found[place] = self._number(texts[place])
         return np.array(found, np.uint32)
 
     def _number(self, text: bytes) -> int:
@@ -233,12 +233,11 @@ def _numbers(
     get = series.table.numbers.get
     keys = [form + blob[a:b] for form, a, b in zip(forms, [0, *bounds], bounds, strict=False)]
     found = list(map(get, keys))
-    if None not in found:
-        return found  # type: ignore[return-value]
-    return [
-        _number(key, form, series, texts) if number is None else number
-        for number, key, form in zip(found, keys, forms, strict=True)
-    ]
+    place = -1
+    for _ in range(found.count(None)):
+        place = found.index(None, place + 1)
+        found[place] = _number(keys[place], forms[place], series, texts)
+    return found  # type: ignore[return-value]
 
 
 def _number(key: bytes, form: bytes, series: Series, texts: Texts) -> int:

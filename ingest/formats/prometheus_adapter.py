@@ -18,6 +18,7 @@ import polars as pl
 
 from engine.ports import Decoded
 from engine.schemas import Kind, conform
+from engine.types import Ints
 from ingest.identity import Identity
 from ingest.metric_labels import NAMELESS, Measured, MetricLabels
 from ingest.refused import UNREADABLE, Refused
@@ -69,9 +70,7 @@ class PrometheusAdapter:
         if self._table.full:
             self._table.clear()
         columns = self._columns(refused, len(bodies))
-        frame = self._table.columns(np.array(columns.series, np.int64)).hstack(
-            [pl.Series("at", columns.at, pl.Int64), _times(columns.times), _numbers(columns.values)]
-        )
+        frame = self._table.columns(columns.series()).hstack([columns.at(), columns.ts_ms(), columns.value()])
         if "reason" in frame.columns:
             frame = refused.where(frame, pl.col("reason") != "", NAMELESS)
         if frame["ts_ms"].has_nulls():
@@ -87,22 +86,18 @@ class PrometheusAdapter:
         columns = _Columns()
         for start in range(0, messages, _AT_ONCE):
             samples, at = refused.decoded(_DECODER.decode, start, start + _AT_ONCE)
-            columns.at += at
-            columns.series += self._series(samples)
-            columns.times += [sample.timestamp for sample in samples]
-            columns.values += [sample.value for sample in samples]
+            columns.add(at, self._series(samples), samples)
         return columns
 
     def _series(self, samples: Sequence[_Sample]) -> list[int]:
         """Return the numbers of the samples' series."""
         keys = [bytes(sample.labels) for sample in samples]
         found = list(map(self._table.numbers.get, keys))
-        if None not in found:
-            return found  # type: ignore[return-value]
-        return [
-            self._number(key, sample.name) if number is None else number
-            for number, key, sample in zip(found, keys, samples, strict=True)
-        ]
+        place = -1
+        for _ in range(found.count(None)):
+            place = found.index(None, place + 1)
+            found[place] = self._number(keys[place], samples[place].name)
+        return found  # type: ignore[return-value]
 
     def _number(self, key: bytes, name: str) -> int:
         """Return the number of a series, which is learned if it is new."""
@@ -122,15 +117,50 @@ class PrometheusAdapter:
 
 
 class _Columns:
-    """Samples in the making: position of the message, number of the series, time and value as they were sent."""
+    """Samples in the making, some at a time: text becomes numbers at once, while it is in the caches."""
 
-    __slots__ = ("at", "series", "times", "values")
+    __slots__ = ("_at", "_series", "_times", "_times_at", "_values")
 
     def __init__(self) -> None:
-        self.at: list[int] = []
-        self.series: list[int] = []
-        self.times: list[str] = []
-        self.values: list[str | float | int] = []
+        self._at: list[Ints] = []
+        self._series: list[Ints] = []
+        self._times: dict[str, int] = {}  # a scrape has one time for all: each text is read once
+        self._times_at: list[Ints] = []
+        self._values: list[pl.Series] = []
+
+    def add(self, at: Sequence[int], series: Sequence[int], samples: Sequence[_Sample]) -> None:
+        """Add samples, given the positions of their messages and the numbers of their series."""
+        self._at.append(np.array(at, np.int64))
+        self._series.append(np.array(series, np.int64))
+        self._times_at.append(self._numbered([sample.timestamp for sample in samples]))
+        self._values.append(_numbers([sample.value for sample in samples]))
+
+    def _numbered(self, texts: Sequence[str]) -> Ints:
+        times = self._times
+        for text in dict.fromkeys(texts):
+            times.setdefault(text, len(times))
+        return np.array(list(map(times.get, texts)), np.int64)
+
+    def series(self) -> Ints:
+        """Return the numbers of the series."""
+        return _joined(self._series)
+
+    def at(self) -> pl.Series:
+        """Return `at`, the positions of the messages."""
+        return pl.Series("at", _joined(self._at))
+
+    def ts_ms(self) -> pl.Series:
+        """Return `ts_ms`, null where unreadable."""
+        read = rfc3339_ms(pl.Series("ts_ms", list(self._times), pl.String))
+        return read.gather(_joined(self._times_at))
+
+    def value(self) -> pl.Series:
+        """Return `value`, null where it is no number."""
+        return pl.concat([pl.Series("value", [], pl.Float64), *self._values], rechunk=True)
+
+
+def _joined(parts: Sequence[Ints]) -> Ints:
+    return np.concatenate(parts) if parts else np.empty(0, np.int64)
 
 
 def _labels_of(key: bytes) -> dict[str, str] | None:
@@ -139,13 +169,6 @@ def _labels_of(key: bytes) -> dict[str, str] | None:
         return _LABELS.decode(key)
     except UNREADABLE:
         return None
-
-
-def _times(texts: Sequence[str]) -> pl.Series:
-    """Return `ts_ms`, null where unreadable; each text is read once, since a scrape has one time for all."""
-    distinct = list(dict.fromkeys(texts))
-    read = dict(zip(distinct, rfc3339_ms(pl.Series(distinct, dtype=pl.String)).to_list(), strict=True))
-    return pl.Series("ts_ms", list(map(read.get, texts)), pl.Int64)
 
 
 def _numbers(values: Sequence[str | float | int]) -> pl.Series:
