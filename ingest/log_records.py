@@ -62,7 +62,7 @@ _NO_MESSAGES: Final = frozenset(
 
 # What the kubelet names files, and shippers that take them for their tags: `pod_namespace_container-id.log`, and
 # `namespace_pod_uid/container/0.log`.
-_CONTAINER_FILE: Final = re.compile(r"var[./]log[./]containers[./]([^_/]+)_([^_/]+)_.+-[0-9a-z]{12,64}\.log$")
+_CONTAINER_FILE: Final = re.compile(r"var[./]log[./]containers[./]([^_/]+)_([^_/]+)_.+-[0-9a-z]{6,64}\.log$")
 _POD_FILE: Final = re.compile(r"var[./]log[./]pods[./]([^_/]+)_([^_/]+)_[0-9a-z\-]+[./]")
 
 _DATE: Final = re.compile(

@@ -71,9 +71,7 @@ class Scrubber:
 
     def series(self, texts: pl.Series) -> pl.Series:
         """Return `texts` without secrets: same length, order and name; null stays null."""
-        picked = texts.str.contains(PREFILTER)
-        for rule in self._own:
-            picked |= texts.str.contains(rule.pattern)
+        picked = self._picked(texts)
         if not picked.any():
             return texts
         # scatter writes into the series that it is called on: a copy of it costs nothing
@@ -87,6 +85,14 @@ class Scrubber:
         if not changed.any():
             return names
         return names.replace(distinct.filter(changed), scrubbed.filter(changed))
+
+    def entities(self, ids: pl.Series) -> pl.Series:
+        """Return ids of entities, few and often repeated, each part without secrets: an id keeps its four parts."""
+        distinct = ids.drop_nulls().unique().sort()
+        if not self._picked(distinct).any():
+            return ids
+        named = ["/".join(map(self.text, one.split("/"))) for one in distinct]
+        return ids.replace(distinct, pl.Series(named, dtype=pl.String))
 
     def text(self, text: str) -> str:
         """Return one text without secrets; the very same object where there are none."""
@@ -105,6 +111,12 @@ class Scrubber:
     def credentials(self, text: str) -> str:
         """Return one text of a manifest without credentials; addresses and numbers are configuration, and stay."""
         return self._text(text, [rule for rule in self._rules if rule not in PERSONAL])
+
+    def _picked(self, texts: pl.Series) -> pl.Series:
+        picked = texts.str.contains(PREFILTER)
+        for rule in self._own:
+            picked |= texts.str.contains(rule.pattern)
+        return picked
 
     def _text(self, text: str, rules: Iterable[AnyRule]) -> str:
         if not (self._own or _may_hold_secrets(text)):

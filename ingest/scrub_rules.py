@@ -98,7 +98,12 @@ SECRETS: Final[tuple[Rule, ...]] = (  # in order
         rf"""(?i)(["']--?[\w\-]*{SECRET_KEY}\\?["']\s*,\s*\\?["'])[^"'\\$<\-][^"'\\]*""",
         "${1}" + MARK,
     ),
-    Rule("password", _KEYS, rf"""(?i)(^|\s)(--?[\w\-]*{SECRET_KEY})( +)[^\s\-<][^\s"'<]*""", "${1}${2}${3}" + MARK),
+    Rule(
+        "password",
+        _KEYS,
+        rf"""(?i)(^|[^\w\-])(--?[\w\-]*{SECRET_KEY})( +)[^\s\-<][^\s"'<]*""",
+        "${1}${2}${3}" + MARK,
+    ),
 )
 
 

@@ -22,6 +22,7 @@ SECRETS = {
     '{"log":"{\\"db_password\\":\\"hunter2\\"}"}': "hunter2",
     "DB_PASSWORD=hunter2 ./start": "hunter2",
     "mysqldump --password hunter2 shop": "hunter2",
+    '{"log":"--password hunter2 shop"}': "hunter2",
     '["mysqldump", "--password", "hunter2", "shop"]': "hunter2",
     '{"log":"[\\"--db-password\\", \\"hunter2\\"]"}': "hunter2",
     '{"password":"a\\"b secret", "x": 1}': "b secret",
@@ -164,6 +165,12 @@ def test_names_are_counted_once_each() -> None:
         f"to {MARK}",
     ]
     assert scrubber.counts == {"email": 1}
+
+
+def test_entities_keep_their_four_parts() -> None:
+    ids = pl.Series(["a/service/b/password=x", "a/node/-/n1", None, "a/service/b/password=x"])
+    marked = f"a/service/b/password={MARK}"
+    assert Scrubber().entities(ids).to_list() == [marked, "a/node/-/n1", None, marked]
 
 
 def test_manifests_keep_addresses_and_numbers() -> None:
