@@ -81,12 +81,15 @@ class Pipeline:
     )
     quiet_s: int = _key(
         600,
-        "How long nothing may be wrong before an incident resolves. Longer joins what comes and goes.",
+        "How long nothing may be wrong before an incident resolves; three windows at least. Longer joins what comes and"
+        " goes.",
         lo=1,
         hi=604_800,
     )
     seed: int = _key(0, "Seed of every detector; the same seed and input give the same output to the byte.", lo=0)
-    fit_every_s: int = _key(3600, "How often models (forest, LSTM, Prophet) are fitted anew, in event time.", lo=60)
+    fit_every_s: int = _key(
+        3600, "How often models (forest, LSTM, Prophet) are fitted anew, in event time; 24 windows at least.", lo=60
+    )
     fit_delay_s: int = _key(
         300, "How long after its history ends a fit takes effect. Must exceed what a fit takes, or windows wait.", lo=0
     )
@@ -389,7 +392,8 @@ class Scrub:
         True, "False keeps everything but authorization and cookie headers, in dead letters too. Do not, if in doubt."
     )
     off: tuple[str, ...] = _key(
-        (), "Kinds to leave in, as `email` where addresses are your users' names. The kinds are named when one is wrong."
+        (),
+        "Kinds to leave in, as `email` where addresses are your users' names. The kinds are named when one is wrong.",
     )
     rules: dict[str, str] = _key(
         {}, "Your own: name and pattern, as `badge = 'B-[0-9]{6}'`, in the syntax of Rust's `regex`. Each costs a pass."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -52,11 +53,23 @@ def replay(
     print_conclusions(concluded, out=out, report=report)
     if concluded.dead_letters:
         typer.echo(f"opsbrain: {_lost(concluded)}", err=True)
+    unread: Mapping[str, str] = getattr(recorded, "unread", {})
+    if unread:
+        typer.echo(f"opsbrain: {_passed_over(unread)}", err=True)
+
+
+def _passed_over(unread: Mapping[str, str]) -> str:
+    """Return which files were not read, and why."""
+    first = [printable(f"{name} ({why})") for name, why in sorted(unread.items())[:SHOWN_REASONS]]
+    more = f" and {len(unread) - SHOWN_REASONS} more" if len(unread) > SHOWN_REASONS else ""
+    return f"not read: {', '.join(first)}{more}"
 
 
 def _lost(concluded: Conclusions) -> str:
     """Return how many dead letters there are, and their most frequent reasons."""
-    reasons = Counter(f"{one.input}: {one.reason}" for one in concluded.dead_letters)
+    reasons: Counter[str] = Counter()
+    for one in concluded.dead_letters:
+        reasons[f"{one.input}: {one.reason}"] += one.rows
     first = sorted(reasons.items(), key=lambda one: (-one[1], one[0]))[:SHOWN_REASONS]
     told = [printable(reason) + (f" ({number:,} times)" if number > 1 else "") for reason, number in first]
     if len(reasons) > len(first):
