@@ -11,13 +11,21 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import polars as pl
+
+from engine.errors import Retryable
+from opsbrain.listening import listening
+from opsbrain.receive_body import BodyLimits, Budget
 from opsbrain.remote_write_http import undone
+from opsbrain.serving import Servers
+from tests.opsbrain.doors import Doors
 from tests.parts.processes import eventually, fetch
 from tests.parts.programs import Web
-from tests.parts.up import Up, up
+from tests.parts.up import Up, rows_of, up
 
 PODS = {"checkout-5d8f7c9b6d-x2x4z": "checkout", "store-0": "store"}
 SERIES = 20
+FORMAT = "prometheus-remote-write"
 VERSIONS = {"prometheus2": "prometheus.WriteRequest", "prometheus3": "io.prometheus.write.v2.Request"}
 
 
@@ -49,13 +57,13 @@ def target() -> Iterator[str]:
         server.server_close()
 
 
-def config(addresses: list[str], receiver: Up, message: str) -> dict[str, Any]:
+def config(addresses: list[str], url: str, message: str) -> dict[str, Any]:
     targets = [
         {"targets": [address], "labels": {"namespace": "shop", "pod": pod}}
         for address, pod in zip(addresses, PODS, strict=True)
     ]
     write: dict[str, Any] = {
-        "url": f"{receiver.url}/api/v1/write",
+        "url": f"{url}/api/v1/write",
         "authorization": {"credentials": "shipper-token"},
         "queue_config": {"min_backoff": "50ms", "max_backoff": "200ms", "batch_send_deadline": "200ms"},
     }
@@ -68,7 +76,7 @@ def config(addresses: list[str], receiver: Up, message: str) -> dict[str, Any]:
     }
 
 
-def scraped(web: Web, metric: str) -> Counter[tuple[str, int, str]]:
+def scraped(web: Web, metric: str) -> Counter[tuple[str, int, float]]:
     """Return (pod and path, time, value) of every sample that Prometheus itself has kept."""
     answer = web.get(f"/api/v1/query?query={metric}[10m]")["data"]["result"]
     return Counter(
@@ -78,12 +86,16 @@ def scraped(web: Web, metric: str) -> Counter[tuple[str, int, str]]:
     )
 
 
-def taken(receiver: Up, metric: str) -> Counter[tuple[str, int, str]]:
+def taken(receiver: Up, metric: str) -> Counter[tuple[str, int, float]]:
     """Return the same of the Records that we have."""
+    return counted(receiver.rows("prometheus-remote-write"), metric)
+
+
+def counted(rows: pl.DataFrame, metric: str) -> Counter[tuple[str, int, float]]:
+    """Return how often each sample of a metric is among the Records."""
     pods = {f"demo/service/shop/{service}": pod for pod, service in PODS.items()}
-    found: Counter[tuple[str, int, str]] = Counter()
-    rows = receiver.rows("prometheus-remote-write").select("ts_ms", "entity", "indicator", "value")
-    for ts_ms, entity, indicator, value in rows.iter_rows():
+    found: Counter[tuple[str, int, float]] = Counter()
+    for ts_ms, entity, indicator, value in rows.select("ts_ms", "entity", "indicator", "value").iter_rows():
         name, _, labels = indicator.partition("{")
         if name == metric and entity in pods:
             path = labels.partition("path=")[2].strip('"}').split(",")[0].strip('"')
@@ -111,7 +123,7 @@ def test_prometheus_3_writes_by_2_0(prometheus3: Callable[..., Web], tmp_path: P
 
 def every_sample_is_found_once(launch: Callable[..., Web], message: str, work: Path) -> None:
     with up(work, {"receivers.ingest_token": "shipper-token"}) as receiver, target() as one, target() as other:
-        with launch(config([one, other], receiver, message)) as web:
+        with launch(config([one, other], receiver.url, message)) as web:
             assert eventually(lambda: len(taken(receiver, "up")) >= 4), web.last_words() + receiver.last_words()
             receiver.kill()  # with whatever was under way; Prometheus sends it again
             before = sum(scraped(web, "up").values())
@@ -133,3 +145,23 @@ def every_sample_is_found_once(launch: Callable[..., Web], message: str, work: P
         bodies = [undone(one, 1 << 24, lambda size: None) for one in receiver.bodies("prometheus-remote-write")]
         assert {one[0] >> 3 for one in bodies if one} <= {first_field, 3}, "it is the message that was asked for"
         assert "shipper-token" not in receiver.last_words()
+
+
+def test_what_is_held_up_by_a_full_receiver_comes_later(prometheus2: Callable[..., Web]) -> None:
+    doors = Doors(limits=BodyLimits(1 << 20, 5.0), budget=Budget(8 << 20))
+    doors.kept.refusal = Retryable("the journal is full", 0.2)
+    with listening("127.0.0.1", 0) as listener, target() as one, target() as other:
+        servers = Servers(doors.app, listener, None, 2.0)
+        servers.start()
+        try:
+            with prometheus2(config([one, other], servers.address, VERSIONS["prometheus2"])) as web:
+                refused = lambda: doors.tally.counts().get("prometheus-remote-write", {}).get("503", 0)  # noqa: E731
+                assert eventually(lambda: refused() >= 5), web.last_words()
+                doors.kept.refusal = None
+                truth = scraped(web, "hits_total")
+                found = lambda: counted(rows_of(FORMAT, [body for _, body in doors.kept.bodies]), "hits_total")  # noqa: E731
+                assert eventually(lambda: not truth - found()), web.last_words()
+                assert failures(web)["samples"] == 0
+            assert max(found().values()) == 1
+        finally:
+            servers.stop()

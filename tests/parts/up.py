@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -57,14 +57,18 @@ class Up(Program):
 
     def rows(self, format: str) -> pl.DataFrame:
         """Return the Records of everything in a journal, those that came again left out, as windows leave them out."""
-        bodies = self.bodies(format)
-        decoded = format_of(format, Identity(SCOPE)).decode(bodies, range(len(bodies)), format)
-        assert not decoded.letters, decoded.letters[0].reason
-        rows = identified_by_request(decoded.rows, range(len(bodies)), [request_hash(one) for one in bodies])
-        known = (rows["identity"] != 0).to_numpy()
-        fresh = np.ones(rows.height, np.bool_)
-        fresh[known] = Seen().first(row_hashes(rows.filter(known)))
-        return rows.filter(fresh)
+        return rows_of(format, self.bodies(format))
+
+
+def rows_of(format: str, bodies: Sequence[bytes]) -> pl.DataFrame:
+    """Return the Records of requests, those that came again left out, as windows leave them out."""
+    decoded = format_of(format, Identity(SCOPE)).decode(bodies, range(len(bodies)), format)
+    assert not decoded.letters, decoded.letters[0].reason
+    rows = identified_by_request(decoded.rows, range(len(bodies)), [request_hash(one) for one in bodies])
+    known = (rows["identity"] != 0).to_numpy()
+    fresh = np.ones(rows.height, np.bool_)
+    fresh[known] = Seen().first(row_hashes(rows.filter(known)))
+    return rows.filter(fresh)
 
 
 def up(work: Path, settings: Mapping[str, object] = {}) -> Up:
