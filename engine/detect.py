@@ -6,8 +6,8 @@ other shards the same step owns, so it makes no difference how shards are spread
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import polars as pl
@@ -16,6 +16,7 @@ from engine.features import Features, coverage_share, merge
 from engine.fit_schedule import FitSchedule
 from engine.ids import content_id
 from engine.messages import ANOMALIES, CONTEXT, HISTORY, Message
+from engine.periods import Closed, PeriodsConfig
 from engine.ports import Detector, DetectorConfig, LogTemplatesConfig
 from engine.types import Coverage, Fit, Floats, Inputs, Mark, Scores, State, Tick
 from engine.watermark import Completeness
@@ -33,6 +34,7 @@ class DetectConfig:
     context_series      how many of an entity's strangest series go along as evidence, anomalous or not
     fit_schedule        when models are fitted and from when they are used
     keep_history        emit every value with its band (for fitting, and for plots)
+    periods             how periods of cost become known
     seed                seed of every detector
     """
 
@@ -45,6 +47,7 @@ class DetectConfig:
     context_series: int = 8
     keep_history: bool = False
     seed: int = 0
+    periods: PeriodsConfig = field(default_factory=PeriodsConfig)
 
 
 class DetectStep:
@@ -124,7 +127,7 @@ class DetectStep:
         self._complete = {int(resolution): Completeness(one) for resolution, one in resume["complete"].items()}
         self._closed = {int(resolution): closed for resolution, closed in resume["closed"].items()}
         for resolution, state in resume["features"].items():
-            self._features[int(resolution)] = Features(self._config.templates, state)
+            self._features[int(resolution)] = Features(self._config.templates, state, self._config.periods)
         for key, states in resume["detectors"].items():
             resolution, shard = (int(part) for part in key.split("/"))
             running = [one.build(self._config.seed, states[one.name]) for one in self._config.detectors]
@@ -206,13 +209,29 @@ class DetectStep:
             if until not in self._needed[resolution]:
                 self._needed[resolution].append(until)
         merged = merge([parts[input] for input in sorted(parts)]) if parts else _NO_PARTIALS
-        features = self._features.setdefault(resolution, Features(self._config.templates))
+        if resolution not in self._features:
+            self._features[resolution] = Features(self._config.templates, periods=self._config.periods)
+        features = self._features[resolution]
         coverage = _coverage_by_kind(inputs, start, start + resolution)
         ticks = features.ticks(merged, start, resolution, coverage)
-        if not ticks:
-            return []
+        messages = self._emit(self._scored(ticks, features, start)) if ticks else []
+        closed = features.close_periods(merged, start, resolution)
+        return messages + (self._close_periods(closed, features, resolution, start) if closed else [])
+
+    def _scored(self, ticks: Sequence[Tick], features: Features, start: int) -> pl.DataFrame:
+        """Return the scores of the ticks of one time, which became known in the window that began at `start`."""
         scores = [self._score(tick) for tick in ticks]
-        return self._emit(scored_frame(ticks, scores, [one.name for one in self._config.detectors], features))
+        frame = scored_frame(ticks, scores, [one.name for one in self._config.detectors], features)
+        return frame.with_columns(window_ms=pl.lit(start, pl.Int64))
+
+    def _close_periods(self, closed: Closed, features: Features, resolution: int, start: int) -> list[Message]:
+        """Score and learn the periods of cost that a window closed, oldest first; return what is to be said of them."""
+        ticks = features.period_ticks(closed, resolution)
+        scored = [self._scored(one, features, start) for one in ticks]
+        messages = self._emit_periods(with_news(pl.concat(scored), closed.fresh)) if scored else []
+        if self._config.keep_history:
+            messages += self._history_of_periods([*scored, revised_frame(closed.revised, resolution, start)])
+        return messages
 
     def _adopt_fits(self, resolution: int, start: int) -> None:
         schedule = self._config.fit_schedule
@@ -257,23 +276,47 @@ class DetectStep:
 
     def _emit(self, scored: pl.DataFrame) -> list[Message]:
         messages: list[Message] = []
-        resolution, start = scored.select("resolution_ms", "start_ms").row(0)
-        for (scope,), rows in sorted(scored.partition_by("scope", as_dict=True, maintain_order=True).items()):
-            # the step's first shard makes the key its own; what is in it is sorted by entity again by the receiver
-            key = f"{scope}/{resolution}/{start}/{self._shards[0]}"
-            messages.append(Message(CONTEXT, key, self._context(rows), scope=str(scope)))
-            anomalies = rows.filter(pl.col("tail_p") <= self._config.anomaly_tail_p)
-            if not anomalies.is_empty():
-                messages.append(Message(ANOMALIES, key, _identified(anomalies), scope=str(scope)))
+        for scope, key, rows in self._by_scope(scored):
+            messages.append(Message(CONTEXT, key, self._context(rows), scope=scope))
+            messages += self._anomalies(scope, key, rows)
             if self._config.keep_history:
-                messages.append(Message(HISTORY, key, rows, scope=str(scope)))
+                messages.append(Message(HISTORY, key, rows, scope=scope))
         return messages
 
-    def _context(self, rows: pl.DataFrame) -> pl.DataFrame:
-        rows = rows.with_columns(scored=pl.col("tail_p").is_not_nan().sum().over("entity").cast(pl.Int64))
+    def _emit_periods(self, scored: pl.DataFrame) -> list[Message]:
+        messages: list[Message] = []
+        for scope, key, rows in self._by_scope(scored):
+            context = self._context(rows, pl.col("news")).drop("news")
+            messages.append(Message(CONTEXT, f"{key}/periods", context, scope=scope))
+            messages += self._anomalies(scope, f"{key}/periods", rows.filter("news").drop("news"))
+        return messages
+
+    def _history_of_periods(self, frames: Sequence[pl.DataFrame]) -> list[Message]:
+        """Return a message a period: whoever fits looks back on periods, however many one window told."""
+        return [
+            Message(HISTORY, f"{key}/{end_ms}", part.sort("entity"), scope=scope)
+            for scope, key, rows in self._by_scope(pl.concat(frames))
+            for (end_ms,), part in sorted(rows.partition_by("end_ms", as_dict=True).items(), key=lambda one: one[0])
+        ]
+
+    def _by_scope(self, scored: pl.DataFrame) -> Iterator[tuple[str, str, pl.DataFrame]]:
+        """Yield each scope's rows of one window, with the key of what is said of them."""
+        for (scope,), rows in sorted(scored.partition_by("scope", as_dict=True, maintain_order=True).items()):
+            resolution, start = rows.select("resolution_ms", "window_ms").row(0)
+            # the step's first shard makes the key its own; what is in it is sorted by entity again by the receiver
+            yield str(scope), f"{scope}/{resolution}/{start}/{self._shards[0]}", rows
+
+    def _anomalies(self, scope: str, key: str, rows: pl.DataFrame) -> list[Message]:
+        strange = rows.filter(pl.col("tail_p") <= self._config.anomaly_tail_p)
+        return [] if strange.is_empty() else [Message(ANOMALIES, key, _identified(strange), scope=scope)]
+
+    def _context(self, rows: pl.DataFrame, counts: pl.Expr | None = None) -> pl.DataFrame:
+        """Return the strangest rows of each entity and time; `scored` is how many of its rows could be anomalies."""
+        tested = pl.col("tail_p").is_not_nan() & (pl.lit(value=True) if counts is None else counts)
+        rows = rows.with_columns(scored=tested.sum().over("entity").cast(pl.Int64))
         order = rows.sort(pl.col("tail_p").fill_nan(2.0), "entity", "indicator", maintain_order=True)
-        strangest = order.group_by("entity", maintain_order=True).head(self._config.context_series)
-        return strangest.select(rows.columns).sort("entity", "indicator")
+        strangest = order.group_by("entity", "start_ms", maintain_order=True).head(self._config.context_series)
+        return strangest.select(rows.columns).sort("entity", "indicator", "form", "start_ms")
 
 
 def _fit_key(model: str, scope: str, until_ms: int) -> str:
@@ -345,6 +388,34 @@ def scored_frame(
             end_ms=pl.lit(first.end_ms, pl.Int64),
         )
         .sort("entity", "indicator", "form")
+    )
+
+
+def with_news(scored: pl.DataFrame, fresh: pl.DataFrame) -> pl.DataFrame:
+    """Return scored periods with `news`: whether they may raise anomalies."""
+    raised = fresh.select("entity", "end_ms", news="raised")
+    return scored.join(raised, on=["entity", "end_ms"], how="left", maintain_order="left")
+
+
+def revised_frame(revised: pl.DataFrame, resolution: int, start: int) -> pl.DataFrame:
+    """Return periods whose amounts correct history as rows of a scored frame that nobody scored."""
+    unknown = pl.lit(float("nan"))
+    return revised.select(
+        "entity",
+        indicator=pl.lit("cost.usd"),
+        form=pl.lit("money"),
+        value="amount",
+        tail_p=unknown,
+        direction=pl.lit(0, pl.Int8),
+        expected_lo=unknown,
+        expected_hi=unknown,
+        detectors=pl.lit(""),
+        text=pl.lit(""),
+        scope=pl.col("entity").str.split("/").list.first(),
+        resolution_ms=pl.lit(resolution, pl.Int64),
+        start_ms=pl.col("end_ms") - resolution,
+        end_ms="end_ms",
+        window_ms=pl.lit(start, pl.Int64),
     )
 
 

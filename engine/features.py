@@ -8,7 +8,7 @@
 | events | `event.<reason>` | count |
 | spans, by entity | `span.rate`, `span.error_ratio`, `span.p{50,90,99}_ms` | rate, ratio, duration |
 | spans, by operation | `span.p90_ms{<operation>}` | duration |
-| cost | `cost.usd`: the newest period, once | money |
+| cost | `cost.usd`: each period once, in their order (`engine.periods`) | money |
 
 Counts and rates of spans are zero only where telemetry of their kind and scope spoke in the window and the series did
 not; where it was silent as a whole there is no value at all, and where it spoke for part of the window they are scaled
@@ -17,7 +17,7 @@ to all of it. A counter's rate is its increase over the time between its samples
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Final
 
@@ -26,6 +26,7 @@ import polars as pl
 
 from engine.ids import scope_of
 from engine.partials import BOUNDS_MS
+from engine.periods import TOLD, Closed, Periods, PeriodsConfig
 from engine.ports import LogTemplates, LogTemplatesConfig
 from engine.types import Coverage, Floats, Ints, Series, SeriesIndex, State, Tick
 
@@ -50,7 +51,9 @@ class Features:
     depends on another one. Cost: a handful of frame operations a window, and one dictionary look-up a series.
     """
 
-    def __init__(self, templates: LogTemplatesConfig, resume: State | None = None) -> None:
+    def __init__(
+        self, templates: LogTemplatesConfig, resume: State | None = None, periods: PeriodsConfig | None = None
+    ) -> None:
         self._templates: LogTemplates = templates.build(resume["templates"] if resume else None)
         self._indexes: dict[int, SeriesIndex] = {}
         self._numbers: dict[str, int] = {}
@@ -59,7 +62,7 @@ class Features:
         self._callees: pl.DataFrame = resume["callees"] if resume else _KNOWN.to_frame().select("shard", "entity")
         self._spoken: dict[str, int] = dict(resume["spoken"]) if resume else {}
         self._born: dict[str, dict[str, int]] = {k: dict(v) for k, v in resume["born"].items()} if resume else {}
-        self._cost_until: dict[str, int] = dict(resume["cost_until"]) if resume else {}
+        self._periods = Periods(periods or PeriodsConfig(), resume["periods"] if resume else None)
         for shard, series in resume["series"].items() if resume else ():
             index = self._indexes[int(shard)] = SeriesIndex([Series(*one) for one in series])
             self._numbers |= {_name(one.entity, one.indicator, one.form): n for n, one in enumerate(index.all())}
@@ -86,7 +89,6 @@ class Features:
             *self._gauges(forms.get("gauge")),
             *self._rates(forms.get("counter")),
             *self._spans(forms.get("spans"), forms.get("latency"), seconds, coverage),
-            *self._cost(forms.get("cost")),
         ]
         counted, zeros = self._counts(forms, coverage)
         values = pl.concat([_VALUE.to_frame(), *parts, counted])
@@ -96,10 +98,24 @@ class Features:
                 self._spoken[kind] = self._spoken.get(kind, 0) + 1
         return self._ticks(values, unseen, start_ms, resolution_ms)
 
+    def close_periods(self, merged: pl.DataFrame, start_ms: int, resolution_ms: int) -> Closed | None:
+        """Return the periods of cost that one window closed, from its merged partials, or None if there are none."""
+        cost = merged.filter(pl.col("form") == "cost")
+        told = TOLD.to_frame()
+        if not cost.is_empty():
+            told = cost.select("shard", "entity", end_ms="bucket", amount="total", estimated=pl.col("n") > 0)
+        return self._periods.close(told, start_ms, start_ms + resolution_ms)
+
+    def period_ticks(self, closed: Closed, resolution_ms: int) -> Iterator[list[Tick]]:
+        """Yield the ticks of each closed period by shard, in the order of the periods; a tick ends with its period."""
+        for (end_ms,), rows in closed.fresh.group_by("end_ms", maintain_order=True):
+            values = _valued(rows, "money", pl.col("amount"), "cost.usd")
+            yield self._ticks(values, np.zeros(values.height, np.int64), int(end_ms) - resolution_ms, resolution_ms)
+
     def snapshot(self) -> State:
         """Return all state."""
         return {
-            "version": 1,
+            "version": 2,
             "templates": self._templates.snapshot(),
             "series": {
                 str(shard): [[one.entity, one.indicator, one.form] for one in index.all()]
@@ -110,7 +126,7 @@ class Features:
             "callees": self._callees,
             "spoken": dict(sorted(self._spoken.items())),
             "born": {entity: dict(born) for entity, born in sorted(self._born.items())},
-            "cost_until": dict(sorted(self._cost_until.items())),
+            "periods": self._periods.snapshot(),
         }
 
     def _ticks(self, values: pl.DataFrame, unseen: Ints, start_ms: int, resolution_ms: int) -> list[Tick]:
@@ -240,19 +256,6 @@ class Features:
             indicators += [f"log.template.{one}" for one in ids]
         rows = rows.with_columns(indicator=pl.Series(indicators, dtype=pl.String))
         return [rows.group_by("shard", "entity", "indicator", maintain_order=True).agg(pl.col("n").sum())]
-
-    def _cost(self, part: pl.DataFrame | None) -> list[pl.DataFrame]:
-        if part is None:
-            return []
-        newest = part.sort("entity", "bucket").group_by("shard", "entity", maintain_order=True).last()
-        # a period that was scored before is history: its revision must not move a window
-        fresh = [
-            period > self._cost_until.get(entity, -1)
-            for entity, period in newest.select("entity", "bucket").iter_rows()
-        ]
-        newest = newest.filter(pl.Series(fresh, dtype=pl.Boolean))
-        self._cost_until |= dict(newest.select("entity", "bucket").iter_rows())
-        return [_valued(newest, "money", pl.col("total"), "cost.usd")]
 
 
 def merge(partials: Sequence[pl.DataFrame]) -> pl.DataFrame:

@@ -11,8 +11,9 @@ from typing import Final
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
-from engine.types import Floats, Ints, State
+from engine.types import Bools, Floats, Ints, State
 
 NAME: Final = ("entity", "indicator", "form")
 _NAMES: Final = pl.Schema(dict.fromkeys(NAME, pl.String))
@@ -21,6 +22,7 @@ _NAMES: Final = pl.Schema(dict.fromkeys(NAME, pl.String))
 @dataclass(frozen=True, slots=True)
 class _Window:
     start_ms: int
+    known_ms: int  # start of the window in which it became known: later than what it is about, for cost
     numbers: Ints
     values: Floats
 
@@ -31,16 +33,17 @@ class FitHistory:
     def __init__(self, resume: State | None = None) -> None:
         self._names = resume["names"] if resume else _NAMES.to_frame()
         self._windows = {
-            key: _Window(start, numbers.astype(np.uint32), values)
-            for key, start, numbers, values in (resume["windows"] if resume else ())
+            key: _Window(start, known, numbers.astype(np.uint32), values)
+            for key, start, known, numbers, values in (resume["windows"] if resume else ())
         }
 
     def add(self, key: str, frame: pl.DataFrame) -> None:
-        """Take one window: columns start_ms (one value), entity, indicator, form, value."""
+        """Take one window: columns start_ms and window_ms (one value each), entity, indicator, form, value."""
         new = frame.select(NAME).join(self._names, on=NAME, how="anti").unique(maintain_order=True)
         self._names = pl.concat([self._names, new])
         numbered = frame.select(NAME).join(self._names.with_row_index("at"), on=NAME, how="left", maintain_order="left")
-        self._windows[key] = _Window(int(frame["start_ms"][0]), numbered["at"].to_numpy(), frame["value"].to_numpy())
+        start, known = frame.select("start_ms", "window_ms").row(0)
+        self._windows[key] = _Window(start, known, numbered["at"].to_numpy(), frame["value"].to_numpy())
 
     def forget_before(self, from_ms: int) -> None:
         """Let go of windows that start before `from_ms`, and of names that are in no window any more."""
@@ -51,9 +54,12 @@ class FitHistory:
             self._forget_names()
 
     def until(self, until_ms: int) -> pl.DataFrame:
-        """Return the windows that start before `until_ms`: start_ms and the rest, by entity, indicator and time."""
-        windows = sorted(((w.start_ms, key) for key, w in self._windows.items() if w.start_ms < until_ms))
-        used = [self._windows[key] for _, key in windows]
+        """Return what became known before `until_ms`: start_ms and the rest, by entity, indicator and time.
+
+        Of several values of one series and time the one that became known last.
+        """
+        windows = sorted(((w.start_ms, w.known_ms, key) for key, w in self._windows.items() if w.known_ms < until_ms))
+        used = [self._windows[key] for *_, key in windows]
         names = self._names.with_row_index("at").sort(*NAME)
         place = np.empty(names.height, np.uint32)
         place[names["at"].to_numpy()] = np.arange(names.height, dtype=np.uint32)
@@ -61,13 +67,15 @@ class FitHistory:
         order = np.argsort(at, kind="stable")
         starts = np.repeat(np.array([w.start_ms for w in used], np.int64), [len(w.numbers) for w in used])
         values = np.concatenate([np.empty(0), *(window.values for window in used)])
+        if any(w.known_ms != w.start_ms for w in used):
+            order = order[_latest(at[order], starts[order])]
         return names.select(NAME)[at[order]].select(
             pl.Series("start_ms", starts[order]), *NAME, pl.Series("value", values[order])
         )
 
     def snapshot(self) -> State:
         """Return all state."""
-        windows = [[key, w.start_ms, w.numbers, w.values] for key, w in sorted(self._windows.items())]
+        windows = [[key, w.start_ms, w.known_ms, w.numbers, w.values] for key, w in sorted(self._windows.items())]
         return {"names": self._names, "windows": windows}
 
     def _forget_names(self) -> None:
@@ -79,6 +87,13 @@ class FitHistory:
         renumbered = np.cumsum(used) - 1
         self._names = self._names.filter(pl.Series(used))
         self._windows = {
-            key: _Window(w.start_ms, renumbered[w.numbers].astype(np.uint32), w.values)
+            key: _Window(w.start_ms, w.known_ms, renumbered[w.numbers].astype(np.uint32), w.values)
             for key, w in self._windows.items()
         }
+
+
+def _latest(series: NDArray[np.uint32], starts: Ints) -> Bools:
+    """Return which rows, sorted by series, start and when they became known, are the last of their series and start."""
+    last = np.ones(len(series), np.bool_)
+    last[:-1] = (series[1:] != series[:-1]) | (starts[1:] != starts[:-1])
+    return last

@@ -12,7 +12,7 @@ travel as their samples, because their increase can only be formed when all of t
 | signature | a masked log line | 0 | lines | | |
 | spans | operation | 0 | spans | errors | |
 | latency | operation | histogram bucket | spans | | |
-| cost | `cost.usd` | start of the period | 1 | amount | |
+| cost | `cost.usd` | end of the period | 1 if an estimate | amount | |
 """
 
 from __future__ import annotations
@@ -153,14 +153,16 @@ def _spans(rows: pl.DataFrame) -> Sequence[pl.DataFrame]:
 
 def _costs(rows: pl.DataFrame) -> Sequence[pl.DataFrame]:
     # the last word on a period wins: the same period with another amount is a revision
-    last = rows.sort("ts_ms", "offset", maintain_order=True).group_by("entity", "period_start_ms").last()
+    last = rows.sort("ts_ms", "offset", maintain_order=True).group_by("entity", "period_end_ms").last()
+    # what is told before the period has ended cannot be all of it, whatever it calls itself
+    estimated = pl.col("estimated") | (pl.col("ts_ms") < pl.col("period_end_ms"))
     return [
         last.select(
             "entity",
             form=pl.lit("cost"),
             indicator=pl.lit("cost.usd"),
-            bucket="period_start_ms",
-            n=pl.lit(1),
+            bucket="period_end_ms",
+            n=estimated.cast(pl.Int64),
             total="amount_usd",
         )
     ]

@@ -61,10 +61,10 @@ class _Scope:
         """Take one complete window; return new revisions of incidents and fixes."""
         end = start + resolution
         changes = self._learn(start, frames) if resolution == self._config.base_resolution_ms else []
-        context = _stack(frames.get(CONTEXT, []), ["entity", "indicator"])
+        context = _stack(frames.get(CONTEXT, []), ["entity", "indicator", "form", "start_ms"])
         self._keep_context(resolution, start, context)
         scored = int(context.unique("entity")["scored"].sum()) if context is not None else 0
-        strange = _stack(frames.get(ANOMALIES, []), ["entity", "indicator"])
+        strange = _stack(frames.get(ANOMALIES, []), ["entity", "indicator", "form", "start_ms"])
         anomalies = anomalies_of(strange) if strange is not None else []
         topology = self.topology if resolution == self._config.base_resolution_ms else Topology()
         correlator = self._correlator(resolution)
@@ -228,7 +228,8 @@ class ScopeStep:
         }
 
     def _take(self, message: Message, frame: pl.DataFrame) -> None:
-        start = int(frame["start_ms"][0])
+        # what was scored names the window in which it became known, which for cost is not that which it is about
+        start = int(frame["window_ms" if "window_ms" in frame.columns else "start_ms"][0])
         resolution = (
             int(frame["resolution_ms"][0]) if "resolution_ms" in frame.columns else self._config.base_resolution_ms
         )

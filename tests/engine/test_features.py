@@ -106,23 +106,28 @@ def test_quantiles_are_within_a_bucket_of_the_truth() -> None:
     assert got == pytest.approx(np.quantile(durations, [0.5, 0.99]), rel=0.1)
 
 
-def test_a_cost_period_is_scored_once_and_its_revision_never() -> None:
-    def cost(amount: float, day: int) -> dict[str, object]:
-        start = day * 86_400_000
-        return {
-            "ts_ms": start,
-            "entity": "x/account/-/ec2",
-            "period_start_ms": start,
-            "period_end_ms": start + 86_400_000,
-            "amount_usd": amount,
-            "estimated": True,
+def test_a_period_of_cost_becomes_a_tick_that_ends_with_it() -> None:
+    day = 86_400_000
+    rows: list[dict[str, object]] = [
+        {
+            "ts_ms": 9 * day,
+            "entity": entity,
+            "period_start_ms": at * day,
+            "period_end_ms": (at + 1) * day,
+            "amount_usd": float(at),
+            "estimated": False,
         }
-
+        for entity, at in (("x/account/-/ec2", 8), ("x/account/-/ec2", 7), ("x/account/-/s3", 7), ("x/account/-/s3", 9))
+    ]
     features = Features(FirstWordsConfig())
-    assert values(features.ticks(merge([partial("costs", [cost(5.0, 1)])]), 0, MINUTE, {})) == {
-        ("x/account/-/ec2", "cost.usd"): 5.0
-    }
-    assert values(features.ticks(merge([partial("costs", [cost(9.0, 1)])]), MINUTE, MINUTE, {})) == {}
+    merged = merge([partial("costs", rows)])
+    assert features.ticks(merged, 9 * day, day, {}) == []
+    closed = features.close_periods(merged, 9 * day, day)
+    assert closed is not None
+    ticks = list(features.period_ticks(closed, day))
+    assert [{(one.start_ms // day, one.end_ms // day) for one in tick} for tick in ticks] == [{(7, 8)}, {(8, 9)}]
+    ec2, s3 = ("x/account/-/ec2", "cost.usd"), ("x/account/-/s3", "cost.usd")
+    assert [values(tick) for tick in ticks] == [{ec2: 7.0, s3: 7.0}, {ec2: 8.0}]  # s3's day 9 had not ended
 
 
 def test_a_gap_makes_no_spike_of_a_steady_counter() -> None:

@@ -19,7 +19,7 @@ NAMES = ["entity", "indicator", "form", "value"]
 
 def window(start: int, rows: list) -> pl.DataFrame:
     frame = pl.DataFrame(rows, schema=NAMES, orient="row")
-    return frame.select(pl.lit(start, pl.Int64).alias("start_ms"), *NAMES, extra=pl.lit("x"))
+    return frame.select(pl.lit(start, pl.Int64).alias("start_ms"), *NAMES, window_ms=pl.lit(start, pl.Int64))
 
 
 @given(st.lists(WINDOW, max_size=8), st.permutations(range(8)), st.integers(0, 8), st.integers(0, 8))
@@ -31,8 +31,8 @@ def test_it_is_the_sorted_windows(windows, order, forgotten, until):
     history.add("k0", frames[0]) if frames else None  # sent again after a restart
     history.forget_before(forgotten)
     history = FitHistory(decode_state(encode_state({"version": 1, **history.snapshot()})))
-    kept = [frame.drop("extra") for frame in frames[forgotten:until]]
-    expected = pl.concat(kept or [window(0, []).drop("extra").cast({"value": pl.Float64})], how="vertical_relaxed")
+    kept = [frame.drop("window_ms") for frame in frames[forgotten:until]]
+    expected = pl.concat(kept or [window(0, []).drop("window_ms").cast({"value": pl.Float64})], how="vertical_relaxed")
     got = history.until(until)
     assert got.columns == ["start_ms", *NAMES]
     assert got.rows() == expected.sort("entity", "indicator", "start_ms").rows()
@@ -45,3 +45,15 @@ def test_names_of_what_is_gone_go():
     history.forget_before(9)
     assert sorted(history.snapshot()["names"]["entity"]) == ["a", "pod-9"]
     assert history.until(10)["value"].to_list() == [1.0, 0.5]
+
+
+def test_what_became_known_later_replaces_what_was_known_and_not_before() -> None:
+    history = FitHistory()
+    row = ("a", "cost.usd", "money")
+    told = window(10, [(*row, 5.0)])
+    history.add("10/10", told)
+    history.add("12/11", window(11, [(*row, 6.0)]).with_columns(window_ms=pl.lit(12, pl.Int64)))
+    history.add("12/10", window(10, [(*row, 7.0)]).with_columns(window_ms=pl.lit(12, pl.Int64)))
+    assert history.until(12)["value"].to_list() == [5.0]
+    history = FitHistory(decode_state(encode_state({"version": 1, **history.snapshot()})))
+    assert history.until(13).select("start_ms", "value").rows() == [(10, 7.0), (11, 6.0)]
