@@ -52,6 +52,7 @@ _SPEAKERS: Final = (
     *("application", *SERVICE_LABELS, *POD_LABELS, *NAMESPACE_LABELS),
     *("k8s.deployment.name", "k8s.statefulset.name", "k8s.daemonset.name", "k8s.cronjob.name", "k8s.job.name"),
 )
+_ALL_LEVELS, _ALL_PATHS, _ALL_SPEAKERS = frozenset(LEVELS), frozenset(PATHS), frozenset(_SPEAKERS)
 _LIFTED: Final = ("kubernetes_", "kubernetes.", "_kubernetes_", "_k8s_")  # by filters `nest` and `modify`, and in GELF
 _NO_TEXT: Final = frozenset(
     {"stream", "logtag", "_p", "kubernetes", "kubernetes_namespace", "docker", "tag", "version"}
@@ -102,7 +103,9 @@ def sender_of(record: Record, identity: Identity) -> str:
     named = _by_file(record)
     if named:
         return identity.of_pod(*named)
-    labels = {key: record[key] for key in _SPEAKERS if _word(record.get(key))}
+    labels = {}
+    if not _ALL_SPEAKERS.isdisjoint(record):
+        labels = {key: record[key] for key in _SPEAKERS if _word(record.get(key))}
     labels |= _texts(pod.get("labels"))
     labels |= {key: pod[key] for key in ("namespace_name", "container_name", "host") if _word(pod.get(key))}
     if _name_in(record, "service"):
@@ -158,8 +161,14 @@ def _said(record: Record) -> tuple[str | None, str | None]:
 
 def _text(record: Record) -> str | None:
     """Return the first text with something in it, "" where all are empty, None where there is none."""
-    found = [value for key in TEXTS if isinstance(value := record.get(key), str)]
-    return next((text for text in found if text), found[0] if found else None)
+    found = None
+    for key in TEXTS:
+        value = record.get(key)
+        if isinstance(value, str):
+            if value:
+                return value
+            found = value
+    return found
 
 
 def _rest(record: Record, stamp_key: str) -> str | None:
@@ -172,7 +181,7 @@ def _rest(record: Record, stamp_key: str) -> str | None:
 
 
 def _level(record: Record) -> str | None:
-    for key in LEVELS:
+    for key in () if _ALL_LEVELS.isdisjoint(record) else LEVELS:
         if key in record and (level := level_of(key, record[key])) is not None:
             return level
     inner = record.get("log")
@@ -184,11 +193,13 @@ def _metadata(record: Record) -> dict[str, Any]:
     given = record.get("kubernetes")
     pod = dict(given) if isinstance(given, dict) else {}
     for key, value in record.items():
-        prefix = next((one for one in _LIFTED if key.startswith(one)), None)
-        if prefix is not None:
+        if key.startswith(_LIFTED):
+            prefix = next(one for one in _LIFTED if key.startswith(one))
             pod.setdefault(key[len(prefix) :], value)
     if "pod_name" not in pod and "namespace_name" in record:  # lifted without a prefix
         pod |= {key: record[key] for key in ("pod_name", "namespace_name") if _word(record.get(key))}
+    if not pod:
+        return pod
     space = pod.get("namespace")
     if not pod.get("namespace_name") and space is not None:
         pod["namespace_name"] = space.get("name") if isinstance(space, dict) else space
@@ -208,7 +219,7 @@ def _of_pod(pod: Mapping[str, Any], identity: Identity) -> str:
 
 def _by_file(record: Record) -> tuple[str, str] | None:
     """Return pod and namespace by the name of the file that the line was read from."""
-    for key in PATHS:
+    for key in () if _ALL_PATHS.isdisjoint(record) else PATHS:
         value = record.get(key)
         if isinstance(value, str) and "var" in value:
             found = _CONTAINER_FILE.search(value)

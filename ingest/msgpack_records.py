@@ -13,7 +13,7 @@ record, as it is.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 import msgpack
@@ -43,7 +43,7 @@ def json_of_msgpack(body: bytes) -> list[bytes]:
     read = 0
     while read < len(body):
         try:
-            found += [_ENCODER.encode(record) for record in _records(_whole(unpacker.unpack()), 0)]
+            found += map(_encoded, _records(_whole(unpacker.unpack()), 0))
         except _UNREADABLE:
             return [*found, body[read:]]
         read = unpacker.tell()
@@ -81,7 +81,7 @@ def _records(value: Any, depth: int) -> Iterator[Any]:
     """Yield the records of one value, and what stands in the place of one."""
     match value:
         case dict():
-            yield _plain(value, 0)
+            yield value
         case [[stamp, dict()], dict() as record]:  # with metadata
             yield from _stamped(stamp, record)
         case [str() as tag, list() as entries, *_] if depth == 0:
@@ -94,7 +94,7 @@ def _records(value: Any, depth: int) -> Iterator[Any]:
         case [stamp, dict() as record]:
             yield from _stamped(stamp, record)
         case _:
-            yield _plain(value, 0)
+            yield value
 
 
 def _tagged(tag: str, records: Iterator[Any]) -> Iterator[Any]:
@@ -103,7 +103,7 @@ def _tagged(tag: str, records: Iterator[Any]) -> Iterator[Any]:
 
 def _stamped(stamp: Any, record: dict[Any, Any]) -> Iterator[Any]:
     if not (isinstance(stamp, int) and stamp // 1_000_000_000 in _GROUP_MARKERS):
-        yield _plain(record, 0) | {"@timestamp": _plain(stamp, 0)}
+        yield record | {"@timestamp": stamp}
 
 
 def _packed(packed: bytes, options: list[Any]) -> Iterator[Any]:
@@ -124,6 +124,24 @@ def _inflated(packed: bytes) -> bytes:
     if not inflater.eof:
         raise ValueError("cut or too large")
     return data
+
+
+def _encoded(record: Any) -> bytes:
+    return _ENCODER.encode(_plain(record, 0) if _holds_bytes([record], 0) else record)
+
+
+def _holds_bytes(values: Iterable[Any], depth: int) -> bool:
+    if depth > _MAX_DEPTH:
+        raise ValueError("nested too deeply")
+    for value in values:
+        kind = type(value)
+        if kind is bytes:
+            return True
+        if (kind is dict and _holds_bytes(value.values(), depth + 1)) or (
+            kind is list and _holds_bytes(value, depth + 1)
+        ):
+            return True
+    return False
 
 
 def _plain(value: Any, depth: int) -> Any:
