@@ -137,11 +137,6 @@ class Scrubber:
         return texts
 
 
-def scrub(text: str) -> str:
-    """Return one text without what the rules find that are on by default."""
-    return _DEFAULT.text(text)
-
-
 def asks_for_secret(argument: str) -> bool:
     """Return whether an argument of a command says that the next one is a secret, as `--password` does."""
     return bool(_SECRET_FLAG.fullmatch(argument))
@@ -202,6 +197,3 @@ def _check_kind(kind: str, own: Mapping[str, str]) -> None:
     if kind not in KINDS and kind not in own:
         kinds = ", ".join(one for one in KINDS if one != HEADER.kind)
         raise ConfigError(f"scrub.off: {kind!r} is no kind of secret; known are {kinds}")
-
-
-_DEFAULT: Final = Scrubber()
