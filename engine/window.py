@@ -17,6 +17,7 @@ import polars as pl
 from engine.cardinality import SeriesLimit, SeriesLimitConfig
 from engine.messages import CHANGES, FEATURES, LATE, SPANS, Message
 from engine.partials import SORT, alarms_of, partials_of, with_shard
+from engine.recent_events import RecentEvents
 from engine.repeats import Seen, row_hashes
 from engine.schemas import Kind
 from engine.types import END_MS, Bools, Coverage, Ints, Mark, Records, State
@@ -77,6 +78,7 @@ class WindowStep:
         self._told_late: frozenset[int] = frozenset()
         self._seen: dict[int, Seen] = {}
         self._refused: dict[int, Counter[str]] = {}  # by window: what the limit did not let in, by scope and metric
+        self._recent = RecentEvents(config.told_late_ms, resume["recent"] if resume else None)
         self._limit = SeriesLimit(config.series, resume["series"] if resume else None)
         self.counts: Counter[str] = Counter()
         self.dropped: Counter[str] = Counter()
@@ -192,16 +194,18 @@ class WindowStep:
             "crowded": dict(self.crowded),
             "refused": {str(start): dict(told) for start, told in sorted(self._refused.items())},
             "series": self._limit.snapshot(),
+            "recent": self._recent.snapshot(),
         }
 
     def _tell_late(
         self, rows: pl.DataFrame, closed_ms: pl.Series, is_late: pl.Series
     ) -> tuple[pl.DataFrame, pl.Series]:
-        """Put late rows that are not too old into the oldest window that is open; return also which stay late."""
+        """Put late rows into the oldest window that is open; return also which stay late: the too old, and repeats."""
         if self._emitted_ms >= END_MS:
             return rows, is_late
         open_ms = (closed_ms // self.resolution_ms * self.resolution_ms).clip(lower_bound=self._emitted_ms)
         told = is_late & (rows["ts_ms"] >= open_ms - self._config.told_late_ms)
+        told &= ~pl.Series(self._recent.knows(rows))
         told &= pl.Series(self._has_room(rows["offset"].to_numpy(), open_ms.to_numpy(), told.to_numpy()))
         start = pl.when(told).then(open_ms).otherwise(pl.col("_start")).alias("_start")
         return rows.with_columns(start), is_late & ~told
@@ -285,6 +289,8 @@ class WindowStep:
             rows = pl.concat(self._open.pop(start))
             del self._lowest_offset[start]
             self._seen.pop(start, None)
+            if self._kind == "events":
+                self._recent.add(start, rows)
             windows[start] = _coverage(self._kind, rows, start)
             messages += self._emit(start, rows)
         self._emitted_ms = closed_ms

@@ -18,8 +18,8 @@ _CODES: Final = {400: 3, 401: 16, 403: 7, 404: 5, 413: 3, 415: 3, 429: 8, 503: 1
 _RETRY_INFO: Final = b"type.googleapis.com/google.rpc.RetryInfo"
 
 # Senders that drop, by default, what is answered 429, and send again what is answered 503: Prometheus (unless
-# `retry_on_http_429`), and the OpenTelemetry SDK for Python before 1.45.
-_DROP_429: Final = ("Prometheus/", "OTel-OTLP-Exporter-Python/")
+# `retry_on_http_429`), the OpenTelemetry SDK for Python before 1.45, and Alertmanager.
+_DROP_429: Final = ("Prometheus/", "OTel-OTLP-Exporter-Python/", "Alertmanager/")
 
 
 class Reply(Protocol):

@@ -72,6 +72,15 @@ def test_what_is_too_old_is_late() -> None:
     assert [one.key for one in said if one.stream == LATE] == ["in/2"]
 
 
+def test_what_is_told_again_after_its_window_is_late() -> None:
+    step = WindowStep(CONFIG, "in", "events")
+    run(step, rows([100, 4_000]), [])
+    again = WindowStep(CONFIG, "in", "events", step.snapshot())
+    said = again.on_records(Records("events", rows([100]), "in", 3))
+    assert [one.stream for one in said] == [LATE]
+    assert again.counts == {"accepted": 2, "late": 1}
+
+
 def test_more_than_a_commit_can_hold_is_late(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(window, "MOST_TOLD_LATE", 2)
     step = WindowStep(CONFIG, "in", "events")
