@@ -393,8 +393,8 @@ def scored_frame(
 
 def with_news(scored: pl.DataFrame, fresh: pl.DataFrame) -> pl.DataFrame:
     """Return scored periods with `news`: whether they may raise anomalies."""
-    raised = fresh.select("entity", "end_ms", news="raised")
-    return scored.join(raised, on=["entity", "end_ms"], how="left", maintain_order="left")
+    key = ["entity", "end_ms"]
+    return scored.join(fresh.select(*key, "news"), on=key, how="left", maintain_order="left")
 
 
 def revised_frame(revised: pl.DataFrame, resolution: int, start: int) -> pl.DataFrame:

@@ -35,14 +35,14 @@ class PeriodsConfig:
     """How cost becomes known.
 
     settle_days     how long after a period's end its estimate counts as its amount. Shorter: told sooner, of less
-    raise_days      how long before the window in which it became known a period may have ended to raise anomalies:
+    news_days       how long before the window in which it became known a period may have ended to raise anomalies:
                     what a first bill tells of last month is nobody's incident today
     remember_days   how long the amounts of scored periods are kept, to tell a revision from a repeat; periods that lie
                     further ahead are not taken
     """
 
     settle_days: int = 2
-    raise_days: int = 3
+    news_days: int = 3
     remember_days: int = 62
 
 
@@ -50,7 +50,7 @@ class PeriodsConfig:
 class Closed:
     """What a window closed.
 
-    fresh       to score: shard, entity, end_ms, amount and whether it may raise anomalies (`raised`), by end and entity
+    fresh       to score: shard, entity, end_ms, amount and whether it may raise anomalies (`news`), by end and entity
     revised     other amounts of what is history: shard, entity, end_ms, amount, by end and entity
     """
 
@@ -78,10 +78,10 @@ class Periods:
         told = told.with_columns(scored=pl.col("scored") | late).select(_ROWS.names())
         rows = pl.concat([self._rows.join(told, on=_KEY, how="anti"), told]).sort(_KEY)
         rows = rows.with_columns(now=self._is_due(end_ms))
-        fresh = rows.filter("now").with_columns(raised=self._is_news())
+        fresh = rows.filter("now").with_columns(news=self._is_news())
         self._rows = self._kept(rows.with_columns(scored=pl.col("scored") | pl.col("now")), start_ms)
         columns = ["shard", "entity", "end_ms", "amount"]
-        return Closed(_ordered(fresh.select(*columns, "raised")), _ordered(revised.select(columns)))
+        return Closed(_ordered(fresh.select(*columns, "news")), _ordered(revised.select(columns)))
 
     def snapshot(self) -> State:
         """Return all state."""
@@ -105,7 +105,7 @@ class Periods:
         return ready.cast(pl.Int8).cum_min().over("entity").cast(pl.Boolean) & ~pl.col("scored")
 
     def _is_news(self) -> pl.Expr:
-        return pl.col("known_ms") - pl.col("end_ms") <= self._config.raise_days * DAY_MS
+        return pl.col("known_ms") - pl.col("end_ms") <= self._config.news_days * DAY_MS
 
     def _kept(self, rows: pl.DataFrame, start_ms: int) -> pl.DataFrame:
         young = pl.col("end_ms") >= start_ms - self._config.remember_days * DAY_MS

@@ -133,4 +133,4 @@ def run_replay(
 
 def _history(collected: Collected) -> pl.DataFrame | None:
     frames = [frame for _, frame in sorted(collected.history.items())]
-    return pl.concat(frames).sort("entity", "indicator", "start_ms") if frames else None
+    return pl.concat(frames).sort("entity", "indicator", "start_ms", "window_ms") if frames else None

@@ -64,6 +64,19 @@ class Pipeline:
         " then counts in the oldest open window, as a change under its own time. Older ones are late.",
         lo=0,
     )
+    cost_settle_days: int = _key(
+        2,
+        "How old an estimated amount of cost must be to count; final ones count at once. Lower tells sooner, of less.",
+        lo=0,
+        hi=31,
+    )
+    cost_news_days: int = _key(
+        3,
+        "How long ago a day may have ended whose cost becomes known and is still alarming; older ones are history that"
+        " is learned.",
+        lo=0,
+        hi=366,
+    )
     idle_after_s: int = _key(
         30, "After how much silence an input no longer holds windows open (live inputs only).", lo=1, hi=86_400
     )

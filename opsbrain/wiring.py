@@ -15,6 +15,7 @@ from engine.fit import FitConfig
 from engine.fit_schedule import FitSchedule
 from engine.flow import EngineConfig
 from engine.join import JoinConfig
+from engine.periods import PeriodsConfig
 from engine.scope import ScopeConfig
 from engine.window import WindowConfig
 from ingest.scrub import Scrubber
@@ -68,6 +69,7 @@ def engine_config(settings: Settings, *, resolution_ms: int = 0, keep_history: b
             anomaly_tail_p=pipeline.anomaly_tail_p,
             keep_history=keep_history or bool(fitters),
             seed=pipeline.seed,
+            periods=PeriodsConfig(pipeline.cost_settle_days, pipeline.cost_news_days),
         ),
         join=JoinConfig(base_ms, pipeline.span_wait_s * 1000),
         fit=FitConfig(

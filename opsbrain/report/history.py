@@ -27,9 +27,12 @@ def pick(history: pl.DataFrame, keys: set[SeriesKey]) -> dict[SeriesKey, Plotted
     """Return the series `keys` out of `history`.
 
     Columns: entity, indicator, form, start_ms, value, expected_lo, expected_hi. Cost: one pass over the frame.
+    Of a time that is told twice (a cost that was revised) the first is shown: it is what was scored.
     """
     chosen = pl.DataFrame(sorted(keys), schema={"entity": pl.String, "indicator": pl.String}, orient="row")
-    rows = history.join(chosen, on=["entity", "indicator"], how="semi").sort("entity", "indicator", "start_ms")
+    key = ["entity", "indicator", "start_ms"]
+    rows = history.join(chosen, on=key[:2], how="semi", maintain_order="left")
+    rows = rows.unique(key, keep="first", maintain_order=True).sort(key)
     found: dict[SeriesKey, Plotted] = {}
     for (entity, indicator), part in rows.partition_by("entity", "indicator", as_dict=True).items():
         found[str(entity), str(indicator)] = Plotted(

@@ -39,7 +39,7 @@ def test_a_first_bill_is_learned_in_order_and_only_its_last_days_are_news() -> N
     closed = periods.close(told(words), 31 * DAY_MS, 32 * DAY_MS)
     assert closed is not None
     assert days_of(closed.fresh) == [("a", day, float(day)) for day in range(31)]
-    assert days_of(closed.fresh.filter("raised")) == [("a", day, float(day)) for day in (27, 28, 29, 30)]
+    assert days_of(closed.fresh.filter("news")) == [("a", day, float(day)) for day in (27, 28, 29, 30)]
     assert close(periods, 32, *words, ("a", 31, 31.0, False)) == ([("a", 31, 31.0)], [])
 
 
@@ -73,10 +73,10 @@ def test_a_period_that_came_after_later_ones_is_history() -> None:
 
 
 def test_what_waited_while_its_source_was_silent_is_still_news() -> None:
-    periods = Periods(PeriodsConfig(raise_days=3))
+    periods = Periods(PeriodsConfig(news_days=3))
     close(periods, 10, ("a", 9, 1.0, True))
     closed = periods.close(told([]), 20 * DAY_MS, 21 * DAY_MS)
-    assert closed is not None and closed.fresh["raised"].to_list() == [True]
+    assert closed is not None and closed.fresh["news"].to_list() == [True]
 
 
 def test_state_is_bounded() -> None:
