@@ -20,8 +20,8 @@ class RecentEvents:
         """Return (N,) which rows were in a window that is out; those without an identity never were."""
         if not self._hashes:
             return np.zeros(rows.height, np.bool_)
-        known: Bools = np.isin(row_hashes(rows), np.concatenate(list(self._hashes.values())))
-        return known & (rows["identity"].to_numpy() != 0)
+        known = np.isin(row_hashes(rows), np.concatenate(list(self._hashes.values())))
+        return np.asarray(known & (rows["identity"].to_numpy() != 0), np.bool_)
 
     def add(self, start_ms: int, rows: pl.DataFrame) -> None:
         """Remember the rows of a window that goes out; what is too old to be told late is forgotten."""
