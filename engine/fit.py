@@ -124,4 +124,5 @@ class FitStep:
         from_ms = until - self._config.history_windows * resolution
         history = self._history.get((scope, resolution), FitHistory())
         history.forget_before(from_ms)
+        history.settle(until)
         return History(scope, resolution, from_ms, until, history.until(until))

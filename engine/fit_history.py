@@ -6,6 +6,7 @@ row would be a gigabyte; like this it is a tenth, and it is put in order without
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -53,6 +54,19 @@ class FitHistory:
         if old:
             self._forget_names()
 
+    def settle(self, until_ms: int) -> None:
+        """Keep one window of each time of which several told before `until_ms`: the last value of each series.
+
+        Call it with what is asked for next or earlier. Without it, every revision of a cost would be kept.
+        """
+        told: dict[int, list[str]] = {}
+        for key, window in sorted(self._windows.items(), key=lambda one: (one[1].known_ms, one[0])):
+            if window.start_ms != window.known_ms < until_ms:
+                told.setdefault(window.start_ms, []).append(key)
+        for start, keys in told.items():
+            if len(keys) > 1:
+                self._windows[f"settled/{start}"] = _merged([self._windows.pop(key) for key in keys])
+
     def until(self, until_ms: int) -> pl.DataFrame:
         """Return what became known before `until_ms`: start_ms and the rest, by entity, indicator and time.
 
@@ -90,6 +104,14 @@ class FitHistory:
             key: _Window(w.start_ms, w.known_ms, renumbered[w.numbers].astype(np.uint32), w.values)
             for key, w in self._windows.items()
         }
+
+
+def _merged(windows: Sequence[_Window]) -> _Window:
+    """Return windows of one time as one; of each series the value of the last that has it."""
+    numbers = np.concatenate([one.numbers for one in reversed(windows)])
+    values = np.concatenate([one.values for one in reversed(windows)])
+    numbers, first = np.unique(numbers, return_index=True)
+    return _Window(windows[-1].start_ms, windows[-1].known_ms, numbers, values[first])
 
 
 def _latest(series: NDArray[np.uint32], starts: Ints) -> Bools:

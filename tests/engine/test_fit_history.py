@@ -57,3 +57,20 @@ def test_what_became_known_later_replaces_what_was_known_and_not_before() -> Non
     assert history.until(12)["value"].to_list() == [5.0]
     history = FitHistory(decode_state(encode_state({"version": 1, **history.snapshot()})))
     assert history.until(13).select("start_ms", "value").rows() == [(10, 7.0), (11, 6.0)]
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), WINDOW), max_size=8), st.integers(0, 9), st.integers(0, 9))
+def test_settling_forgets_what_was_replaced_and_changes_nothing_else(told, settled, until):
+    def filled() -> FitHistory:
+        history = FitHistory()
+        for known, (start, rows) in enumerate(told, 4):
+            frame = window(start, rows).with_columns(window_ms=pl.lit(known, pl.Int64))
+            history.add(f"x/{known}/{start}", frame)
+        return history
+
+    plain, kept = filled(), filled()
+    kept.settle(settled)
+    kept.settle(settled)
+    assert kept.until(max(until, settled)).equals(plain.until(max(until, settled)))
+    kept.settle(100)
+    assert len(kept.snapshot()["windows"]) == len({start for start, _ in told})
