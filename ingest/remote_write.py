@@ -21,6 +21,11 @@ from ingest.series_table import SeriesTable
 STALE_BITS: Final = 0x7FF0000000000002
 """The NaN by which Prometheus says that a series has ended; any other NaN is a value."""
 
+MAX_ROWS: Final = 500_000
+"""What one request may hold; senders send some thousands, and what is remembered of new series must stay bounded."""
+
+TOO_MANY: Final = f"remote-write: holds more than {MAX_ROWS:,} samples"
+
 _VALUE: Final = fixed64_key(1)
 _TIME: Final = varint_key(2)
 

@@ -14,7 +14,7 @@ from functools import partial
 from typing import Final
 
 from ingest.protobuf import Malformed, fields, length, length_key, written
-from ingest.remote_write import Collected, Pairs, Series, sample_of
+from ingest.remote_write import MAX_ROWS, TOO_MANY, Collected, Pairs, Series, sample_of
 from ingest.remote_write_tails import FULL_BYTES, SHAPE, ZERO_BYTES, ZERO_MARK
 
 TIMESERIES: Final = length_key(1)
@@ -81,6 +81,8 @@ def _look_at(body: bytes, start: int, end: int, series: Series, rows: Collected)
     """Add the rows of one series, after a look at each of its fields."""
     if end > len(body):
         raise Malformed("protobuf: a field is cut off")
+    if len(rows.numbers) > MAX_ROWS:
+        raise Malformed(TOO_MANY)
     middle = _end_of_labels(body, start, end)
     if middle == start or not SHAPE.fullmatch(body, middle, end):
         _add_odd(body, start, end, series, rows)

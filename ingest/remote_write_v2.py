@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ingest.protobuf import MASK_32, Malformed, fields, length_key, packed, varint_key
-from ingest.remote_write import Collected, Pairs, Series, sample_of
+from ingest.remote_write import MAX_ROWS, TOO_MANY, Collected, Pairs, Series, sample_of
 from ingest.remote_write_tails import FULL_BYTES, SHAPE, ZERO_BYTES, ZERO_MARK
 
 SYMBOLS: Final = length_key(4)
@@ -115,6 +115,8 @@ def collect(body: bytes, series: Series, texts: Texts, trusting: bool = True) ->
     is read; without it every series is looked at.
     """
     found = _found(body, texts, trusting)
+    if len(found.middles) + len(found.odd) > MAX_ROWS:
+        raise Malformed(TOO_MANY)
     usual = _numbers(found.refs, found.forms, found.symbols, series, texts)
     ends = _ends(body, found.middles)
     rows, done = Collected(), 0

@@ -27,7 +27,7 @@ from ingest.identity import Identity
 from ingest.metric_labels import MetricLabels
 from ingest.protobuf import Malformed, fields
 from ingest.refused import Refused
-from ingest.remote_write import STALE_BITS, Collected, Series, with_odd
+from ingest.remote_write import MAX_ROWS, STALE_BITS, TOO_MANY, Collected, Series, with_odd
 from ingest.remote_write_v2 import Texts, Unusual
 from ingest.scrub import Scrubber
 from ingest.snappy import unpacked
@@ -122,6 +122,8 @@ def _rows(position: int, body: bytes, known: _Known) -> _Rows:
         samples = None if ends is None else remote_write_tails.read(request, ends)
     if samples is None:
         raise Malformed("remote-write: a sample cannot be read")
+    if len(collected.numbers) > MAX_ROWS:
+        raise Malformed(TOO_MANY)
     ts_ms, bits = with_odd(collected, *samples)
     return _Rows(np.full(len(ts_ms), position), np.array(collected.numbers, np.int64), ts_ms, bits)
 

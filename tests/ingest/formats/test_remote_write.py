@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 
 from benchmarks.remote_proto import request_v2, write_request
 from engine.ports import Decoded
-from ingest import remote_write_v2, series_table
+from ingest import remote_write_v1, remote_write_v2, series_table
 from ingest.checks import FORMAT_CHECKS
+from ingest.formats import prometheus_remote_write
 from ingest.formats.prometheus_adapter import PrometheusAdapter
 from ingest.formats.prometheus_remote_write import PrometheusRemoteWrite
 from ingest.identity import Identity
@@ -400,3 +401,14 @@ def test_forgetting_what_was_learned_changes_nothing(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(series_table, "MAX_SERIES", 12)
     monkeypatch.setattr(remote_write_v2, "_MAX_TEXTS", 12)
     assert decoded(*bodies).rows.equals(whole.rows)
+
+
+def test_a_request_of_more_samples_than_anybody_sends_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (remote_write_v1, remote_write_v2, prometheus_remote_write):
+        monkeypatch.setattr(module, "MAX_ROWS", 30)
+    series = [({**REQUESTS, "code": str(number)}, [(AT_MS, float(number))]) for number in range(31)]
+    many = (REQUESTS, [(AT_MS + number, 1.0) for number in range(31)])
+    by = PrometheusRemoteWrite(DEMO)
+    for of in (version_1, version_2):
+        for sent, rows in ((series[:30], 30), (series, 0), (series, 0), ([many], 0)):
+            assert decoded(block(of(*sent)), by=by).rows.height == rows
