@@ -18,6 +18,7 @@ from ingest.split import Split
 
 Builder = TypeVar("Builder")
 BuildFormat = Callable[[Identity, Scrubber], Format]
+BuildSource = Callable[[Path, str | None, Identity | None, Scrubber], Source]
 
 
 def _json(module: str, name: str) -> BuildFormat:
@@ -69,21 +70,21 @@ FORMATS: Final[Mapping[str, BuildFormat]] = {
 }
 
 
-def _opsbrain(path: Path, day: str | None, identity: Identity | None) -> Source:
+def _opsbrain(path: Path, day: str | None, identity: Identity | None, scrubber: Scrubber) -> Source:
     from ingest.recording import Recording
 
     if day is not None:
         raise ConfigError("--day: a recording of our own is one stretch of time; leave the day out")
-    return Recording(path, format_of, identity)
+    return Recording(path, lambda name, identity: format_of(name, identity, scrubber), identity)
 
 
-def _nezha(path: Path, day: str | None, identity: Identity | None) -> Source:
+def _nezha(path: Path, day: str | None, identity: Identity | None, scrubber: Scrubber) -> Source:
     from ingest.nezha import NezhaSource
 
     return NezhaSource(path, day)
 
 
-def _alibaba_genai_2026(path: Path, day: str | None, identity: Identity | None) -> Source:
+def _alibaba_genai_2026(path: Path, day: str | None, identity: Identity | None, scrubber: Scrubber) -> Source:
     from ingest.alibaba_genai_2026 import GenaiSource
 
     if day is not None:
@@ -91,10 +92,10 @@ def _alibaba_genai_2026(path: Path, day: str | None, identity: Identity | None) 
     return GenaiSource(path)
 
 
-def _trace(module: str, name: str) -> Callable[[Path, str | None, Identity | None], Source]:
+def _trace(module: str, name: str) -> BuildSource:
     """Return the builder of a published trace, whose days are one stretch of time."""
 
-    def build(path: Path, day: str | None, identity: Identity | None) -> Source:
+    def build(path: Path, day: str | None, identity: Identity | None, scrubber: Scrubber) -> Source:
         if day is not None:
             raise ConfigError("--day: this trace is replayed as a whole; leave the day out")
         made: Source = getattr(import_module(f"ingest.{module}"), name)(path)
@@ -103,7 +104,7 @@ def _trace(module: str, name: str) -> Callable[[Path, str | None, Identity | Non
     return build
 
 
-SOURCES: Final[Mapping[str, Callable[[Path, str | None, Identity | None], Source]]] = {
+SOURCES: Final[Mapping[str, BuildSource]] = {
     "opsbrain": _opsbrain,
     "nezha": _nezha,
     "alibaba-genai-2026": _alibaba_genai_2026,
@@ -121,16 +122,22 @@ def format_of(name: str, identity: Identity, scrubber: Scrubber | None = None) -
     return _known("wire format", name, FORMATS)(identity, scrubber or Scrubber())
 
 
-def source(name: str, path: Path, day: str | None = None, identity: Identity | None = None) -> Source:
+def source(
+    name: str,
+    path: Path,
+    day: str | None = None,
+    identity: Identity | None = None,
+    scrubber: Scrubber | None = None,
+) -> Source:
     """Return the source that reads recorded data of that format at `path`.
 
-    `identity` lends its default namespace and overrides to recordings of our own. Raises ConfigError on an unknown
-    name, SourceError when the data are not there or not of that format.
+    `identity` lends its default namespace and overrides to recordings of our own, `scrubber` its rules. Raises
+    ConfigError on an unknown name, SourceError when the data are not there or not of that format.
     """
     build = _known("format", name, SOURCES)
     if not path.exists():
         raise SourceError(f"{path}: no such file or folder; check the path")
-    return build(path, day, identity)
+    return build(path, day, identity, scrubber or Scrubber())
 
 
 def _known(what: str, name: str, builders: Mapping[str, Builder]) -> Builder:

@@ -19,6 +19,7 @@ from opsbrain.progress import progress_bar
 from opsbrain.replaying import Conclusions, run_replay
 from opsbrain.settings_load import load_settings
 from opsbrain.timeline import print_conclusions
+from opsbrain.wiring import scrubber_of
 
 SHOWN_REASONS: Final = 3
 
@@ -41,7 +42,8 @@ def replay(
     if report is not None:
         check_writable(report, folder=False)
     names = settings.identity
-    recorded = source(format, path, day, Identity(names.scope, names.default_namespace, names.overrides))
+    identity = Identity(names.scope, names.default_namespace, names.overrides)
+    recorded = source(format, path, day, identity, scrubber_of(settings))
     with progress_bar(recorded, _factor(speed)) as progress:
         concluded = run_replay(settings, recorded, state=state, keep_history=report is not None, progress=progress)
     if out is not None:
