@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Final
 
 from engine.ids import content_id
 from engine.topology import Topology
@@ -18,6 +18,10 @@ from engine.types import Anomaly, Change, Incident, Phase, Ranking, Severity, St
 from engine.values import plain, value
 
 DAY_MS = 86_400_000
+
+
+QUIET_WINDOWS: Final = 3
+"""Windows of an incident's resolution that must be quiet before it resolves: with one a day, minutes say nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +33,7 @@ class CorrelateConfig:
     confirm_windows         a group that users do not notice yet opens only when it shows in two windows, at most this
                             many apart; one odd window is the commonest false alarm there is. 0: opens at once
     hops                    anomalies at most this many topology edges apart belong together
-    quiet_ms                an incident without a continuing group for this long is resolved
+    quiet_ms                an incident without a continuing group for this long, and for QUIET_WINDOWS, is resolved
     change_lookback_ms      changes this long before the first anomaly are shown with the incident
     max_anomalies           series kept with an incident, the strangest first
     """
@@ -76,6 +80,7 @@ class Correlator:
         self._config = config
         self._scope = scope
         self._resolution_ms = resolution_ms
+        self._quiet_ms = max(config.quiet_ms, QUIET_WINDOWS * resolution_ms)
         self._open: list[_Open] = []
         self._changes: list[Change] = []
         self._candidates: list[_Candidate] = []
@@ -96,7 +101,7 @@ class Correlator:
         patience_ms = self._config.confirm_windows * self._resolution_ms
         self._candidates = [one for one in self._candidates if end_ms - one.end_ms <= patience_ms]
         # who has been quiet for long enough is done before anything new is placed: after a gap, an outage is a new one
-        resolved = [self._resolve(one, end_ms) for one in self._open if end_ms - one.last_ms >= self._config.quiet_ms]
+        resolved = [self._resolve(one, end_ms) for one in self._open if end_ms - one.last_ms >= self._quiet_ms]
         self._open = [one for one in self._open if one.incident.phase is Phase.OPEN]
         touched: dict[str, _Open] = {}
         for group in self._groups(anomalies, scored, topology):

@@ -33,7 +33,6 @@ def scrubber_of(settings: Settings) -> Scrubber:
 
 
 WINDOWS_A_FIT: Final = 24
-QUIET_WINDOWS: Final = 3
 
 
 def engine_config(settings: Settings, *, resolution_ms: int = 0, keep_history: bool = False) -> EngineConfig:
@@ -44,9 +43,8 @@ def engine_config(settings: Settings, *, resolution_ms: int = 0, keep_history: b
     """
     pipeline = settings.pipeline
     base_ms = resolution_ms or pipeline.resolution_s * 1000
-    # long windows (a trace by the hour) need longer fits and longer quiet, or each window would fit and resolve anew
+    # with long windows (a trace by the hour) each would fit anew
     schedule = FitSchedule(max(pipeline.fit_every_s * 1000, WINDOWS_A_FIT * base_ms), pipeline.fit_delay_s * 1000)
-    quiet_ms = max(pipeline.quiet_s * 1000, QUIET_WINDOWS * base_ms)
     configs = tuple(
         detectors.build(name, settings.detectors.options.get(name, {})) for name in settings.detectors.enabled
     )
@@ -81,7 +79,9 @@ def engine_config(settings: Settings, *, resolution_ms: int = 0, keep_history: b
             seed=pipeline.seed,
         ),
         scope=ScopeConfig(
-            correlate=CorrelateConfig(alarm_budget_per_day=pipeline.alarm_budget_per_day, quiet_ms=quiet_ms),
+            correlate=CorrelateConfig(
+                alarm_budget_per_day=pipeline.alarm_budget_per_day, quiet_ms=pipeline.quiet_s * 1000
+            ),
             ranker=convert_options(RankerConfig, settings.ranker.options, "ranker.options").build(),
             proposer=replace(
                 ProposerConfig(), policy=convert_options(PolicyConfig, settings.policy.options, "policy.options")
