@@ -36,15 +36,15 @@ _SIGNATURE: Final = "sha256="
 class Access:
     """Knows all tokens, and what each opens."""
 
-    def __init__(self, http: Http, receivers: Receivers) -> None:
-        """Raise ConfigError when a token cannot be had."""
+    def __init__(self, http: Http, receivers: Receivers, *, console: bool = True) -> None:
+        """Raise ConfigError when a token cannot be had; without a console, its door is that of telemetry."""
         everything = http.token.reveal("http.token").encode()
         ingest = receivers.ingest_token.reveal("receivers.ingest_token").encode()
         hook = receivers.hook_token.reveal("receivers.hook_token").encode()
         gitlab = receivers.gitlab_token.reveal("receivers.gitlab_token").encode()
         self._github = receivers.github_secret.reveal("receivers.github_secret").encode()
         self._tokens = {
-            CONSOLE: _given(everything),
+            CONSOLE: _given(everything) if console else _given(ingest, everything),
             INGEST: _given(ingest, everything),
             HOOKS: _given(hook, ingest, everything),
         }

@@ -68,7 +68,7 @@ def access_of(http: Http, receivers: ReceiverSettings, *, console: bool = True) 
 
     Nothing is open beyond this machine: with the console that takes `http.token`, without it a token for shippers.
     """
-    access = Access(http, receivers)
+    access = Access(http, receivers, console=console)
     if console:
         check_reach(http.host, access, (CONSOLE, INGEST, HOOKS), "set http.token")
     else:

@@ -375,3 +375,10 @@ def test_answers_are_small_and_json_is_json(doors: Doors) -> None:
     answer = doors.post("/receive/" + "x" * 500)
     assert answer.status_code == 404 and len(answer.content) < 1_000
     assert json.loads(answer.content)["error"]
+
+
+def test_without_a_console_the_counters_are_behind_the_shippers_token() -> None:
+    http, receivers = Http(host="0.0.0.0"), ReceiverSettings(ingest_token=Secret("t0ken"))
+    access = access_of(http, receivers, console=False)
+    assert not access.opens("console", {})
+    assert access.opens("console", {"authorization": "Bearer t0ken"})
