@@ -35,6 +35,10 @@ class Seen:
     def __len__(self) -> int:
         return len(self._known)
 
+    def holds(self, hashes: Hashes) -> Bools:
+        """Return (N,) which hashes were seen."""
+        return is_at(self._known, hashes, np.searchsorted(self._known, hashes))
+
     def first(self, hashes: Hashes) -> Bools:
         """Return (N,) True where a hash is seen for the first time, and remember all of them."""
         distinct, where = np.unique(hashes, return_index=True)

@@ -7,24 +7,21 @@ in its own partition only, so it makes no difference how partitions interleave o
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
 
 import numpy as np
 import polars as pl
 
-from engine.cardinality import SeriesLimit, SeriesLimitConfig
+from engine.cardinality import EVERYTHING, SeriesLimit, SeriesLimitConfig
 from engine.messages import CHANGES, FEATURES, LATE, SPANS, Message
 from engine.partials import SORT, alarms_of, partials_of, with_shard
-from engine.recent_events import RecentEvents
 from engine.repeats import Seen, row_hashes
-from engine.schemas import Kind
-from engine.types import END_MS, Bools, Coverage, Ints, Mark, Records, State
+from engine.schemas import Kind, empty
+from engine.told_late import LateEvents, with_keys
+from engine.types import END_MS, Coverage, Mark, Records, State
 
 DAY_MS = 86_400_000
-MOST_TOLD_LATE: Final = 1_000
-"""Messages that are told late into one window: their offsets must fit into the metadata of a commit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +75,7 @@ class WindowStep:
         self._told_late: frozenset[int] = frozenset()
         self._seen: dict[int, Seen] = {}
         self._refused: dict[int, Counter[str]] = {}  # by window: what the limit did not let in, by scope and metric
-        self._recent = RecentEvents(config.told_late_ms, resume["recent"] if resume else None)
+        self._late_events = LateEvents(config.told_late_ms, resume["late_events"] if resume else None)
         self._limit = SeriesLimit(config.series, resume["series"] if resume else None)
         self.counts: Counter[str] = Counter()
         self.dropped: Counter[str] = Counter()
@@ -110,7 +107,7 @@ class WindowStep:
     ) -> WindowStep:
         """Return a step that goes on after a crash: rows before `position` in windows already emitted are skipped.
 
-        `told_late` are the offsets that `told_late()` gave: of older rows that are in an open window all the same.
+        `told_late` are the keys that `told_late()` gave: of older rows that are in an open window all the same.
         """
         step = cls(config, input, kind)
         step._told_late = frozenset(told_late)
@@ -143,7 +140,7 @@ class WindowStep:
         return min((*self._lowest_offset.values(), self._position))
 
     def told_late(self) -> list[int]:
-        """Return the offsets of rows that are older than the open window which they were put into, in order.
+        """Return the keys (`engine.told_late`) of events that are older than the open window which they are in.
 
         There is one such window, the oldest: whatever is told late goes there.
         """
@@ -151,7 +148,7 @@ class WindowStep:
 
     def on_records(self, records: Records) -> list[Message]:
         """Take a batch; return the late rows and everything of the windows that it closes."""
-        rows = records.frame
+        rows = with_keys(records.frame) if self._kind == "events" else records.frame
         if self._skip_before:
             rows = self._skip_known(rows)
         self._position = max(self._position, records.next_offset)
@@ -170,7 +167,7 @@ class WindowStep:
         for (start,), part in wanted.partition_by("_start", as_dict=True, maintain_order=True).items():
             self._hold(int(start), part.drop("_start"))
         self._latest_ms = max(self._latest_ms, _greatest(rows["ts_ms"]))
-        messages = self._late(late.drop("_start"))
+        messages = self._late(late.drop("_start", "_key", strict=False))
         return messages + self._close(self._latest_ms - self._config.lateness_ms)
 
     def on_idle(self, time_ms: int) -> list[Message]:
@@ -194,34 +191,25 @@ class WindowStep:
             "crowded": dict(self.crowded),
             "refused": {str(start): dict(told) for start, told in sorted(self._refused.items())},
             "series": self._limit.snapshot(),
-            "recent": self._recent.snapshot(),
+            "late_events": self._late_events.snapshot(),
         }
 
     def _tell_late(
         self, rows: pl.DataFrame, closed_ms: pl.Series, is_late: pl.Series
     ) -> tuple[pl.DataFrame, pl.Series]:
-        """Put late rows into the oldest window that is open; return also which stay late: the too old, and repeats."""
+        """Put late events that are news into the oldest window that is open; return also which stay late."""
         if self._emitted_ms >= END_MS:
             return rows, is_late
         open_ms = (closed_ms // self.resolution_ms * self.resolution_ms).clip(lower_bound=self._emitted_ms)
-        told = is_late & (rows["ts_ms"] >= open_ms - self._config.told_late_ms)
-        told &= ~pl.Series(self._recent.knows(rows))
-        told &= pl.Series(self._has_room(rows["offset"].to_numpy(), open_ms.to_numpy(), told.to_numpy()))
-        start = pl.when(told).then(open_ms).otherwise(pl.col("_start")).alias("_start")
-        return rows.with_columns(start), is_late & ~told
-
-    def _has_room(self, offsets: Ints, open_ms: Ints, told: Bools) -> Bools:
-        """Return which rows are among the first MOST_TOLD_LATE messages that are told late into their window."""
-        room = np.zeros(len(told), np.bool_)
-        for start in np.unique(open_ms[told]):
-            places = np.flatnonzero(told & (open_ms == start))
-            _, number = np.unique(offsets[places], return_inverse=True)
-            room[places] = number + len(self._late_in(int(start))) < MOST_TOLD_LATE
-        return room
+        held = {start: self._late_in(start) for start in self._open}
+        starts, late = self._late_events.place(rows, open_ms.to_numpy(), is_late.to_numpy(), self._seen, held)
+        return rows.with_columns(pl.Series("_start", starts)), pl.Series(late)
 
     def _late_in(self, start: int) -> list[int]:
-        late = [rows.filter(pl.col("ts_ms") < start)["offset"] for rows in self._open.get(start, ())]
-        return sorted({int(offset) for offsets in late for offset in offsets})
+        if self._kind != "events":
+            return []
+        late = [rows.filter(pl.col("ts_ms") < start)["_key"] for rows in self._open.get(start, ())]
+        return sorted(key for keys in late for key in keys)
 
     def _admitted(self, rows: pl.DataFrame, closed_ms: pl.Series) -> pl.DataFrame:
         """Return the rows whose series the limit lets in; count the others under their metric."""
@@ -233,12 +221,14 @@ class WindowStep:
         for metric, count in dropped.items():
             self.crowded[metric] += count
             self.dropped[f"label cardinality of {metric}"] += count
-        self._alarm(rows.filter(~pl.Series(mask)))
+        self._alarm(rows.filter(~pl.Series(mask)), dropped)
         return rows.filter(pl.Series(mask))
 
-    def _alarm(self, refused: pl.DataFrame) -> None:
-        scope, metric = pl.col("entity").str.split("/").list.first(), pl.col("indicator").str.split("{").list.first()
-        for start, key, count in refused.group_by("_start", scope + "/" + metric).len().iter_rows():
+    def _alarm(self, refused: pl.DataFrame, dropped: Mapping[str, int]) -> None:
+        metric = pl.col("indicator").str.split("{").list.first()
+        told = pl.when(metric.is_in(sorted(dropped))).then(metric).otherwise(pl.lit(EVERYTHING))
+        named = pl.col("entity").str.split("/").list.first() + "/" + told
+        for start, key, count in refused.group_by("_start", named).len().iter_rows():
             self._refused.setdefault(int(start), Counter())[key] += count
 
     def _hold(self, start: int, rows: pl.DataFrame) -> None:
@@ -266,7 +256,7 @@ class WindowStep:
         end = pl.col("ts_ms") // self.resolution_ms * self.resolution_ms + self.resolution_ms
         wanted = (pl.col("offset") >= self._skip_before) | (end > self._emitted_ms)
         if self._told_late:
-            wanted |= pl.col("offset").is_in(sorted(self._told_late))
+            wanted |= pl.col("_key").is_in(sorted(self._told_late))
         return rows.filter(wanted)
 
     def _late(self, late: pl.DataFrame) -> list[Message]:
@@ -285,14 +275,15 @@ class WindowStep:
             return []
         messages: list[Message] = []
         windows: dict[int, dict[str, Coverage]] = {}
-        for start in sorted(start for start in self._open if start + self.resolution_ms <= closed_ms):
-            rows = pl.concat(self._open.pop(start))
-            del self._lowest_offset[start]
+        held = self._open.keys() | self._refused.keys()  # of a window, all rows may have been over the limit
+        for start in sorted(start for start in held if start + self.resolution_ms <= closed_ms):
+            rows = pl.concat(self._open.pop(start, [empty(self._kind)]))
+            self._lowest_offset.pop(start, None)
             self._seen.pop(start, None)
             if self._kind == "events":
-                self._recent.add(start, rows)
+                self._late_events.add(start, rows)
             windows[start] = _coverage(self._kind, rows, start)
-            messages += self._emit(start, rows)
+            messages += self._emit(start, rows.drop("_key", strict=False))
         self._emitted_ms = closed_ms
         mark = Mark((self._input,), self.resolution_ms, closed_ms, windows)
         return messages + [Message(stream, f"{self._input}/{closed_ms}", mark) for stream in (FEATURES, SPANS, CHANGES)]

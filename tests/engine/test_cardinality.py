@@ -110,3 +110,24 @@ def test_the_window_says_which_metric_exploded() -> None:
     assert step.dropped == {"label cardinality of bomb": 5}
     assert step.crowded == {"bomb": 5}
     assert (step.newly_crowded(), step.newly_crowded()) == (["bomb"], [])
+
+
+def alarms(step: WindowStep, frame: pl.DataFrame) -> list[tuple[str, int]]:
+    messages = step.on_records(Records("metrics", frame, "in", frame.height)) + step.on_end()
+    found = [one.payload for one in messages if one.stream == FEATURES and isinstance(one.payload, pl.DataFrame)]
+    told = pl.concat(found).filter(pl.col("indicator").str.starts_with("event.LabelCardinality:"))
+    return sorted(told.select("indicator", "n").rows())
+
+
+def test_names_that_explode_do_not_explode_in_the_alarm() -> None:
+    step = WindowStep(WindowConfig(1000, 0, shards=4, series=SMALL), "in", "metrics")
+    assert alarms(step, rows([(0, f"m{n}", n) for n in range(1, 500)])) == [
+        (f"event.LabelCardinality:{EVERYTHING}", 494)
+    ]
+
+
+def test_a_window_of_which_every_row_was_refused_says_so_too() -> None:
+    step = WindowStep(WindowConfig(1000, 0, shards=4, series=SMALL), "in", "metrics")
+    told = [*((0, "bomb", n) for n in (1, 2, 3)), (2_000, "bomb", 4), (4_000, "bomb", 1)]
+    assert alarms(step, rows(told)) == [("event.LabelCardinality:bomb", 1)]
+    assert step.snapshot()["refused"] == {}

@@ -28,12 +28,12 @@ from engine.flow import INPUTS_GO_TO
 from engine.messages import DEADLETTERS, Message
 from engine.repeats import identified_by_request, request_hash
 from engine.runners.kafka.config import END, MARK_HEADER, RECORDED, REQUEST_HEADER, KafkaConfig, Telemetry
-from engine.runners.kafka.offset_text import MOST_CHARS, offsets_in, text_of
 from engine.runners.kafka.reader import patiently
 from engine.runners.kafka.sender import Sender
 from engine.runners.kafka.topics import input_name
 from engine.schemas import Kind, empty
 from engine.skew import not_from_the_future
+from engine.told_late import keys_in, text_of
 from engine.types import END_MS, DeadLetter, Inputs, Records
 from engine.window import WindowConfig, WindowStep
 
@@ -54,7 +54,7 @@ class Committed(msgspec.Struct, frozen=True, omit_defaults=True):
     latest_ms: int
     position: int
     idle_ms: int = 0
-    told_late: str = ""  # offsets of events in the oldest open window that are older than it
+    told_late: str = ""  # keys of events in the oldest open window that are older than it (engine.told_late)
 
 
 @dataclass(slots=True)
@@ -159,7 +159,7 @@ class Decoder:
             emitted_ms=committed.emitted_ms,
             latest_ms=committed.latest_ms,
             position=committed.position,
-            told_late=offsets_in(committed.told_late),
+            told_late=keys_in(committed.told_late),
         )
 
 
@@ -280,17 +280,16 @@ class DecodeLoop:
         from confluent_kafka import KafkaException
 
         self._sender.flush()
-        every = [_offset(one, idle_ms) for one in inputs]
-        offsets = [one for one in every if one is not None]
+        offsets = [_offset(one, idle_ms) for one in inputs]
         if not offsets:
-            return not every
+            return True
         try:
             self._consumer.commit(offsets=offsets, asynchronous=False)
         except KafkaException as error:
             # the group moved on without us: whoever has the partition now emits the same from the older offset
             log.warning("decode: offsets were not committed: %s", error.args[0].str())
             return False
-        return len(offsets) == len(every)
+        return True
 
     def _produce(self, messages: Sequence[Message]) -> None:
         for message in messages:
@@ -344,15 +343,12 @@ class DecodeLoop:
             self._inputs.pop((one.topic, one.partition), None)
 
 
-def _offset(input: Input, idle_ms: int) -> TopicPartition | None:
-    """Return what to commit of an input; None while more was told late, here and there, than metadata hold."""
+def _offset(input: Input, idle_ms: int) -> TopicPartition:
     from confluent_kafka import TopicPartition
 
     step = input.step
     idle = idle_ms or input.pending_idle_ms
     late = text_of(step.told_late())
-    if len(late) > MOST_CHARS:
-        return None
     told = Committed(step.emitted_ms, step.latest_ms, max(step.position, input.dead_before), idle, late)
     return TopicPartition(input.topic, input.partition, step.safe_offset(), msgspec.json.encode(told).decode())
 
