@@ -364,7 +364,9 @@ class PrometheusHistory:
     matchers: tuple[str, ...] = _key(
         ('{__name__=~".+"}',), "Series selectors of what is asked for. The same series as are sent later."
     )
-    hours: float = _key(6.0, "How many hours back. Nobody is told of incidents that were over by the start.", lo=0.1)
+    hours: float = _key(
+        6.0, "How many hours back. Nobody is told of incidents that were over by the start.", lo=0.1, hi=8_760
+    )
     timeout_s: float = _key(60.0, "How long one question may take.", lo=1, hi=600)
 
 
@@ -399,7 +401,7 @@ class Identity:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scrub:
-    """What is taken out of text before it is kept: secrets and personal data (`ingest/scrub_rules.py` has the rules)."""
+    """What is taken out of text before it is kept: secrets and personal data; `ingest/scrub_rules.py` has the rules."""
 
     enabled: bool = _key(
         True, "False keeps everything but authorization and cookie headers, in dead letters too. Do not, if in doubt."

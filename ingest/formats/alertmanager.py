@@ -2,19 +2,16 @@
 
 A firing alert is a Warning under its own name at the time it began; a resolved one is Normal, named `...Resolved` so
 that it never counts as another occurrence, at the time it ended. Alertmanager notifies of a group again and again: an
-alert that was told before has the same fingerprint, start and status, and so repeats; where its window is out, it is
-dropped as told before when it began (or ended) longer ago than grouping takes.
+alert that was told before has the same fingerprint, start and status, and so repeats.
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 import msgspec
-import polars as pl
 
 from engine.ports import Decoded
 from engine.schemas import Kind
@@ -24,8 +21,6 @@ from ingest.refused import Refused
 from ingest.scrub import Scrubber
 
 VERSION: Final = "4"
-REMINDER: Final = "alert told before"
-TOLD_BEFORE_MS: Final = 900_000  # group_wait and group_interval (5 min by default), and a receiver that was away
 _TOLD: Final = ("summary", "description", "message")
 
 
@@ -65,8 +60,7 @@ class Alertmanager:
     ) -> Decoded:
         """Return one row an alert, and a dead letter for each message or alert that is none."""
         refused = Refused(bodies, offsets, input, self.scrubber)
-        decoded = decode_events(refused, self.scrubber, received_ms, _DECODER.decode, self._read)
-        return _without_reminders(decoded, offsets, received_ms) if received_ms else decoded
+        return decode_events(refused, self.scrubber, received_ms, _DECODER.decode, self._read)
 
     def _read(self, told: _Notification) -> Iterator[Found]:
         if told.version not in (VERSION, None):
@@ -91,17 +85,6 @@ class Alertmanager:
             uid=fingerprint,
             facts=(fingerprint, alert.startsAt or "", alert.status) if fingerprint else (),
         )
-
-
-def _without_reminders(decoded: Decoded, offsets: Sequence[int], received_ms: Sequence[int]) -> Decoded:
-    """Return what is news: reminders of alerts that began long before the message came in are dropped."""
-    came = pl.DataFrame({"offset": offsets, "came_ms": received_ms}, schema={"offset": pl.Int64, "came_ms": pl.Int64})
-    rows = decoded.rows.join(came.unique("offset"), on="offset", how="left", maintain_order="left")
-    old = (rows["came_ms"] > 0) & (rows["came_ms"] - rows["ts_ms"] > TOLD_BEFORE_MS)
-    if not old.any():
-        return decoded
-    dropped = Counter(decoded.dropped) + Counter({REMINDER: int(old.sum())})
-    return Decoded(decoded.rows.filter(~old), decoded.letters, dropped)
 
 
 def _severity(severity: str | None) -> str | None:

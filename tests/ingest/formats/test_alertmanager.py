@@ -1,11 +1,7 @@
 """Alertmanager's webhook: an alert that fires, fires on, and is resolved."""
 
-import json
 from typing import Any
 
-from ingest.formats.alertmanager import REMINDER, TOLD_BEFORE_MS
-from ingest.identity import Identity
-from ingest.registry import format_of
 from tests.ingest.event_formats import decode, reasons, rows
 
 ALERT = {
@@ -75,12 +71,3 @@ def test_other_versions_and_empty_notifications_are_refused() -> None:
         "it holds no event",
         "Expected `array`, got `null` - at `$.alerts`",
     ]
-
-
-def test_a_reminder_of_what_began_long_ago_is_dropped_and_news_is_not() -> None:
-    began = json.dumps(notification(ALERT)).encode()
-    (began_ms,) = format_of("alertmanager", Identity("demo")).decode([began], [0], "in").rows["ts_ms"]
-    came = [began_ms + 300_000, began_ms + TOLD_BEFORE_MS + 1, 0]
-    decoded = format_of("alertmanager", Identity("demo")).decode([began] * 3, [4, 5, 6], "in", came)
-    assert decoded.rows["offset"].to_list() == [4, 6]
-    assert decoded.dropped == {REMINDER: 1}
