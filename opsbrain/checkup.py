@@ -43,6 +43,7 @@ def check_up(settings: Settings) -> list[Finding]:
         _try("identity", lambda: _identity(settings)),
         _try("notify", lambda: _notifiers(settings)),
         _try("http", lambda: _http(settings)),
+        _try("pull", lambda: _pulls(settings)),
         _try("store.folder", lambda: _store(settings.store.folder)),
         *_kafka(settings),
     ]
@@ -111,6 +112,18 @@ def _http(settings: Settings) -> str:
     if http.port and (port := settings.receivers.grpc_port):
         listening(http.host, port, "receivers.grpc_port (0: off)").close()
     return f"{http.host}:{http.port} is free; {guarded}"
+
+
+def _pulls(settings: Settings) -> str:
+    """Build what pulls, which asks nobody and writes nothing."""
+    from opsbrain.keep import JournalKeep
+    from opsbrain.pull import backfill_of, pullers_of
+
+    nowhere = JournalKeep({}, lambda: 0)
+    names = [one.name for one in pullers_of(settings, nowhere, settings.store.folder)]
+    backfill = backfill_of(settings, nowhere, settings.store.folder, 0)
+    names += [backfill.name] if backfill is not None else []
+    return f"{', '.join(names)} will be fetched" if names else "nothing will be fetched"
 
 
 def _store(folder: Path) -> str:

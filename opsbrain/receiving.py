@@ -70,6 +70,8 @@ class Receiving:
         try:
             while not stopped.wait(WAIT_S):
                 self._servers.check()
+                for one in self._pulls:
+                    one.check()
         finally:
             for one in self._pulls:
                 one.stop()

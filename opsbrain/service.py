@@ -101,6 +101,8 @@ class Service:
                 if not self.live.step(self._clock()):
                     self._woken.wait(WAIT_S)
                 self._servers.check()
+                for one in self._pulls:
+                    one.check()
         finally:
             for one in self._pulls:
                 one.stop()

@@ -20,6 +20,7 @@ import msgspec
 from engine.errors import ConfigError
 from opsbrain.secrets import Secret
 from opsbrain.settings import SECURITY_KEYS, Settings
+from opsbrain.settings_pull import pull_contradictions
 
 T = TypeVar("T")
 
@@ -225,18 +226,7 @@ def _contradictions(settings: Settings) -> Iterator[tuple[str, str]]:
     for number, name in enumerate(names):
         if not name or name in names[:number]:
             yield f"notify.webhooks[{number}].name", "must be given and unique"
-    yield from _pulls(settings)
+    yield from ((f"pull.{key}", text) for key, text in pull_contradictions(settings.pull))
     for key in ("scope", "default_namespace"):
         if not getattr(settings.identity, key) or "/" in getattr(settings.identity, key):
             yield f"identity.{key}", "must not be empty nor hold a slash"
-
-
-def _pulls(settings: Settings) -> Iterator[tuple[str, str]]:
-    names = [one.name for one in settings.pull.object_storage]
-    for number, one in enumerate(settings.pull.object_storage):
-        if not one.name or one.name in names[:number]:
-            yield f"pull.object_storage[{number}].name", "must be given and unique"
-        if not one.url.startswith("s3://") or not one.url.removeprefix("s3://").partition("/")[0]:
-            yield f"pull.object_storage[{number}].url", "must be of the form s3://bucket/prefix"
-    if len(settings.pull.cost_explorer.group_by) > 2:
-        yield "pull.cost_explorer.group_by", "AWS groups by at most two"

@@ -90,7 +90,7 @@ class AwsCostExplorer:
     def decode(
         self, bodies: Sequence[bytes], offsets: Sequence[int], input: str, received_ms: Sequence[int] = ()
     ) -> Decoded:
-        """Return a row a period and group, and a dead letter for each message that cannot be read whole."""
+        """Return a row a period and entity; dead letters for answers that are none and groups without an amount."""
         refused = Refused(bodies, offsets, input, self.scrubber)
         answers, at = refused.decoded(_DECODER.decode)
         rows = []
@@ -101,10 +101,10 @@ class AwsCostExplorer:
                 refused.add(position, "no ResultsByTime with amounts")
             rows += found
         frame = self._frame(rows)
-        frame = refused.where(frame, pl.col("unit") != "USD", "an amount is missing or not in USD")
-        frame = refused.where(frame, no_amount(), "an amount is not a number")
+        frame = refused.rows(frame, pl.col("unit") != "USD", "an amount is missing or not in USD")
+        frame = refused.rows(frame, no_amount(), "an amount is not a number")
         bounds = pl.col("period_start_ms") >= pl.col("period_end_ms")
-        frame = refused.where(frame, bounds | pl.col("ts_ms").is_null(), OUTSIDE)
+        frame = refused.rows(frame, bounds | pl.col("ts_ms").is_null(), OUTSIDE)
         frame = summed(frame)
         frame = frame.with_columns(refused.offsets_of(frame["at"]))
         return Decoded(conform("costs", frame), refused.letters())

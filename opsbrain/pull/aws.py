@@ -49,6 +49,7 @@ def aws_client(
 def aws_errors(what: str, special: Mapping[str, type[Exception]] = MappingProxyType({})) -> Iterator[None]:
     """Turn errors of boto3 into SourceError: `what`, and why; those whose code is `special` into what stands there."""
     from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
+    from botocore.parsers import ResponseParserError
     from urllib3.exceptions import HTTPError
 
     try:
@@ -58,6 +59,8 @@ def aws_errors(what: str, special: Mapping[str, type[Exception]] = MappingProxyT
         raise special.get(code, SourceError)(f"{what}: {code}") from error
     except (BotoCoreError, HTTPClientError, HTTPError, OSError) as error:
         raise SourceError(f"{what}: {_line(error)}") from error
+    except (ResponseParserError, ValueError, LookupError, TypeError) as error:  # what answers is something else
+        raise SourceError(f"{what}: what answers is not AWS, nor like it: {type(error).__name__}") from error
 
 
 def _line(error: Exception) -> str:

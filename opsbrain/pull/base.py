@@ -7,7 +7,8 @@ import threading
 from collections.abc import Callable
 from typing import Final, Protocol
 
-from engine.errors import OpsBrainError, Retryable
+from engine.errors import OpsBrainError, Retryable, SourceError
+from opsbrain.output import printable
 
 FIRST_BACKOFF_S: Final = 5.0
 LONGEST_BACKOFF_S: Final = 600.0
@@ -64,6 +65,12 @@ class PullThread:
         if self._thread.ident is not None:
             self._thread.join(grace_s)
 
+    def check(self) -> None:
+        """Raise SourceError when it has stopped by itself, though it was started and nobody stopped it."""
+        started = self._thread.ident is not None
+        if started and not self._thread.is_alive() and not self._stopped.is_set():
+            raise SourceError(f"{self.name} stopped by itself; its log says why")
+
     def step(self) -> float:
         """Poll once and return how many seconds to wait before the next time."""
         try:
@@ -77,8 +84,8 @@ class PullThread:
         return self._puller.next_in_s
 
     def _told(self, error: OpsBrainError, wait_s: float) -> float:
-        if not self._stopped.is_set():
-            _log.warning("%s: %s; tried again in %.0f s", self._puller.name, error, wait_s)
+        if not self._stopped.is_set():  # an error may quote what others have written: an answer, an object's key
+            _log.warning("%s: %s; tried again in %.0f s", self._puller.name, printable(str(error)), wait_s)
         return wait_s
 
     def _run(self) -> None:

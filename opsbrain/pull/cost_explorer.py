@@ -93,7 +93,7 @@ class CostExplorerPuller:
         }
         with aws_errors("GetCostAndUsage"):
             pages = list(self._pages(self._connected().get_cost_and_usage, question, "NextPageToken"))
-        days = _joined(pages)
+            days = _joined(pages)
         groups = pages[0].get("GroupDefinitions", question["GroupBy"])
         for some in _cut(days, self._max_body_bytes):
             answer = {"GroupDefinitions": groups, "ResultsByTime": some}
@@ -103,7 +103,7 @@ class CostExplorerPuller:
         question = {"DateInterval": self._period(now, "StartDate", "EndDate")}
         with aws_errors("GetAnomalies"):
             pages = list(self._pages(self._connected().get_anomalies, question, "NextPageToken"))
-        found = {one["AnomalyId"]: one for page in pages for one in page.get("Anomalies", ())}
+            found = {one["AnomalyId"]: one for page in pages for one in page.get("Anomalies", ())}
         said = {id: hashlib.sha256(_json(one)).hexdigest()[:16] for id, one in found.items()}
         new = [found[id] for id in sorted(found) if asked.told.get(id) != said[id]]
         for some in _cut(new, self._max_body_bytes):

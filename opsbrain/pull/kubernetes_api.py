@@ -9,13 +9,17 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 import msgspec
 
 from engine.errors import ConfigError, DataError, OpsBrainError, Permanent, Retryable
+from ingest.refused import UNREADABLE
+from opsbrain.output import printable
 
+KEY: Final = "pull.kubernetes.kubeconfig"
 _PAGE_ITEMS: Final = 500
 _CONNECT_S: Final = 10
 _WATCH_S: Final = 120  # the server ends a watch then; a connection that died unnoticed is noticed soon after
@@ -147,9 +151,10 @@ class ClientAccess:
         if self._closed.is_set():
             raise Retryable("stopped", _RETRY_S)
         try:
-            return self._method(resource)(
-                _preload_content=False, _request_timeout=(_CONNECT_S, _SILENCE_S), **parameters
-            )
+            with _credential_errors(self._config):
+                return self._method(resource)(
+                    _preload_content=False, _request_timeout=(_CONNECT_S, _SILENCE_S), **parameters
+                )
         except ApiException as error:
             self._client = None  # credentials may have been renewed
             raise _refusal(error.status, resource) from None
@@ -190,7 +195,7 @@ class _Whole:
 def _decoded(body: bytes, resource: Resource) -> _Whole:
     try:
         page = msgspec.json.decode(body, type=_Page)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except UNREADABLE as error:
         raise Retryable(f"the list of {resource.kind} objects cannot be read", _RETRY_S) from error
     return _Whole(page.metadata, page.items or [])
 
@@ -233,11 +238,10 @@ def _refusal(status: int | None, resource: Resource) -> OpsBrainError:
 
 
 def _connected(named: ClusterConfig) -> Any:
-    """Return an API client with the credentials that `named` names; raise ConfigError when there are none."""
+    """Return an API client with the credentials that `named` names; raise ConfigError when they cannot be read."""
     from kubernetes import client, config
 
     credentials: Any = config  # its functions are untyped
-    where = named.kubeconfig or "service account and user's kubeconfig"
     found = client.Configuration()
     found.retries = False  # who polls decides when to try again
     try:
@@ -245,10 +249,8 @@ def _connected(named: ClusterConfig) -> Any:
             credentials.load_kube_config(named.kubeconfig or None, named.context or None, found)
         else:
             _load_default(credentials, found)
-    except credentials.ConfigException as error:
-        raise ConfigError(f"{where}: no credentials for a cluster: {str(error).splitlines()[0][:200]}") from None
     except OSError as error:
-        raise ConfigError(f"{where}: cannot be read: {error.strerror}") from None
+        raise ConfigError(f"{_where(named)}: cannot be read: {error.strerror}") from None
     return client.ApiClient(found)
 
 
@@ -257,3 +259,32 @@ def _load_default(credentials: Any, found: Any) -> None:
         credentials.load_incluster_config(client_configuration=found)
     except credentials.ConfigException:
         credentials.load_kube_config(client_configuration=found)
+
+
+@contextmanager
+def _credential_errors(named: ClusterConfig) -> Iterator[None]:
+    """Turn what the client raises over credentials, as it reads, renews or sends them, into ConfigError.
+
+    It takes a kubeconfig to be well-formed, and one that is not fails wherever it is used first. Nothing is told of
+    what the file holds.
+    """
+    import yaml
+    from kubernetes.config import ConfigException
+    from urllib3.exceptions import HTTPError
+
+    try:
+        yield
+    except HTTPError:  # some are ValueErrors, and are about the network
+        raise
+    except ConfigException as error:
+        why = printable(str(error).partition("{")[0])[:200]  # behind the brace it quotes
+        raise ConfigError(f"{_where(named)}: no credentials for a cluster: {why}") from None
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        raise ConfigError(f"{_where(named)}: not YAML" + (f" (line {mark.line + 1})" if mark else "")) from None
+    except (TypeError, ValueError, LookupError, AttributeError, RecursionError) as error:
+        raise ConfigError(f"{_where(named)}: no kubeconfig that can be used: {type(error).__name__}") from None
+
+
+def _where(named: ClusterConfig) -> str:
+    return f"{KEY}: {named.kubeconfig or 'service account, or else the usual kubeconfig'}"

@@ -23,10 +23,11 @@ from typing import Any, Final
 import msgspec
 
 from engine.errors import Retryable
+from ingest.refused import UNREADABLE
+from opsbrain.file_names import file_name
 from opsbrain.keep import Keep, TooLarge
 from opsbrain.pull.kubernetes_api import EVENTS, Access, ClientAccess, ClusterConfig, Expired, Json, Resource
 from opsbrain.pull.kubernetes_seen import Seen, Told
-from opsbrain.pull.state import file_name
 
 _AGAIN_S: Final = 0.5
 _UNREADABLE_S: Final = 60.0
@@ -98,7 +99,7 @@ class KubernetesWatch:
     def _take(self, line: bytes) -> None:
         try:
             told = msgspec.json.decode(line, type=_Line)
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        except UNREADABLE as error:
             raise Retryable("the cluster's answer cannot be read", _UNREADABLE_S) from error
         if told.type == "ERROR":
             raise _ended(told.object)

@@ -24,6 +24,7 @@ import msgspec
 
 from engine.errors import DataError, SourceError
 from opsbrain.keep import Keep
+from opsbrain.output import printable
 from opsbrain.pull.aws import aws_client, aws_errors
 from opsbrain.pull.bills import days_of
 from opsbrain.pull.bodies import bodies_of, unpacked
@@ -175,7 +176,7 @@ class ObjectStoragePuller:
                 for body in bodies_of(parts, self._settings.format, self._max_body_bytes):
                     self._keep.keep(self._settings.format, body)
         except DataError as error:
-            _log.warning("%s: s3://%s/%s is left out: %s", self.name, self._bucket, item.key, error)
+            _log.warning("%s: s3://%s/%s is left out: %s", self.name, self._bucket, printable(item.key), error)
         except _Changed:  # listed again with another ETag, or gone
             return
         except SourceError as error:  # the others may be readable; this one is tried again

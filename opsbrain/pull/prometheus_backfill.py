@@ -14,8 +14,10 @@ from typing import Final
 import httpx
 import msgspec
 
-from engine.errors import Retryable, SourceError
+from engine.errors import ConfigError, Retryable, SourceError
+from ingest.refused import UNREADABLE
 from opsbrain.keep import Keep
+from opsbrain.output import printable
 from opsbrain.pull.state import StateFile
 
 FORMAT: Final = "prometheus-query-range"
@@ -46,7 +48,7 @@ class _Answer(msgspec.Struct):
 
 @dataclass(frozen=True, slots=True)
 class BackfillConfig:
-    """What is asked for.
+    """What is asked for. Raises ConfigError where no header could hold the token.
 
     url         base address of a Prometheus, or of what answers like it (Thanos, Mimir, VictoriaMetrics)
     token       bearer token, "" for none
@@ -64,6 +66,11 @@ class BackfillConfig:
     step_ms: int
     timeout_s: float = 60.0
     give_up_ms: int = 600_000
+
+    def __post_init__(self) -> None:
+        """Check the token."""
+        if not (self.token.isascii() and self.token.isprintable()):
+            raise ConfigError(f"{KEY}.token: holds a letter beyond ASCII or a control character, which no header may")
 
 
 class PrometheusBackfill:
@@ -142,11 +149,11 @@ class PrometheusBackfill:
             answer = msgspec.json.decode(response.content, type=_Answer)
         except httpx.HTTPError as error:
             raise Retryable(f"{KEY}.url: cannot be asked: {type(error).__name__}", _RETRY_S) from error
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        except UNREADABLE as error:
             raise Retryable(f"{KEY}.url: answers {response.status_code}, not as Prometheus does", _RETRY_S) from error
         if answer.status == "success" and answer.data is not None:
             return answer.data.result
-        why = f"{KEY}: {asked['query']}: {response.status_code} {answer.error[:_SHOWN]}"
+        why = f"{KEY}: {asked['query']}: {response.status_code} {printable(answer.error)[:_SHOWN]}"
         raise Retryable(why, _RETRY_S) if response.status_code in (429, 503) else SourceError(why)
 
     def _own_client(self) -> httpx.Client:

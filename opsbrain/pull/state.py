@@ -9,6 +9,7 @@ from typing import Final, Generic, TypeVar
 import msgspec
 
 from engine.errors import SourceError, StateMismatch
+from opsbrain.file_names import file_name
 
 T = TypeVar("T")
 
@@ -52,8 +53,3 @@ class StateFile(Generic[T]):
             begun.replace(self._path)
         except OSError as error:
             raise SourceError(f"{self._path}: cannot be written: {error.strerror}") from error
-
-
-def file_name(name: str) -> str:
-    """Return `name` fit to be a file's name."""
-    return "".join(one if one.isalnum() or one in "-_" else "_" for one in name) or "_"
