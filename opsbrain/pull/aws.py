@@ -59,7 +59,8 @@ def aws_errors(what: str, special: Mapping[str, type[Exception]] = MappingProxyT
         raise special.get(code, SourceError)(f"{what}: {code}") from error
     except (BotoCoreError, HTTPClientError, HTTPError, OSError) as error:
         raise SourceError(f"{what}: {_line(error)}") from error
-    except (ResponseParserError, ValueError, LookupError, TypeError) as error:  # what answers is something else
+    except (ResponseParserError, ValueError, LookupError, TypeError, AttributeError) as error:
+        # boto3 takes an answer of 200 to be one of AWS, and fails of it wherever it is not
         raise SourceError(f"{what}: what answers is not AWS, nor like it: {type(error).__name__}") from error
 
 

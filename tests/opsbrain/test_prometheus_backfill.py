@@ -2,13 +2,14 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import parse_qs
 
 import httpx
 import pytest
 
-from engine.errors import Retryable, SourceError
+from engine.errors import ConfigError, Retryable, SourceError
 from ingest.identity import Identity
 from ingest.registry import format_of
 from opsbrain.pull.prometheus_backfill import FORMAT, BackfillConfig, PrometheusBackfill
@@ -95,10 +96,12 @@ def test_it_is_not_waited_for_for_ever(tmp_path: Path) -> None:
     [
         (httpx.Response(400, json={"status": "error", "error": "parse error"}), SourceError),
         (httpx.Response(503, json={"status": "error", "error": "starting"}), Retryable),
+        (httpx.Response(422, json={"status": "error", "error": "no\n\x1b[31mway\x9b\u202e" * 99}), SourceError),
+        (httpx.Response(200, text='{"data":' + "[" * 100_000), Retryable),
         (httpx.Response(502, text="<html>"), Retryable),
         (httpx.Response(200, text=json.dumps([1])), Retryable),
     ],
-    ids=["wrong question", "starting", "proxy", "something else"],
+    ids=["wrong question", "starting", "escapes", "too deep", "proxy", "something else"],
 )
 def test_a_bad_answer_is_one_line_without_the_token(tmp_path: Path, response: httpx.Response, error: type) -> None:
     def client() -> httpx.Client:
@@ -107,4 +110,12 @@ def test_a_bad_answer_is_one_line_without_the_token(tmp_path: Path, response: ht
     with pytest.raises(error) as caught:
         PrometheusBackfill(CONFIG, Kept(), tmp_path, NOW_MS, client).poll(NOW_MS)
     assert "s3cret" not in str(caught.value)
-    assert "\n" not in str(caught.value)
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 300
+
+
+@pytest.mark.parametrize("token", ["t\u00f6k", "a\nb", "a\x00"])
+def test_a_token_that_no_header_holds_is_refused_at_once(token: str) -> None:
+    with pytest.raises(ConfigError, match=r"^pull\.prometheus\.token: ") as caught:
+        replace(CONFIG, token=token)
+    assert token not in str(caught.value)

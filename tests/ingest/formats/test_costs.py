@@ -17,6 +17,7 @@ from ingest import checks
 from ingest.cost_rows import entity_of
 from ingest.identity import Identity
 from ingest.registry import format_of
+from ingest.times import OUTSIDE
 
 GOLDEN = Path(__file__).parents[2] / "golden"
 NAMES = ("aws-cost-explorer", "aws-cost-anomalies", "focus", "opencost")
@@ -104,6 +105,33 @@ def test_groups_of_two_dimensions_and_totals() -> None:
     decoded = decode("aws-cost-explorer", golden("aws-cost-explorer", "by-account.json"))
     assert spent(decoded) == {("account/-/AWS_Lambda+222222222222", 1): 1e-7, ("account/-/total", 2): 0.0}
     assert decoded.rows["estimated"].to_list() == [False, True]
+
+
+def groups(*amounts: tuple[str, str], day: str = "2026-08-01") -> dict[str, Any]:
+    found = [
+        {"Keys": [f"s{number}"], "Metrics": {"UnblendedCost": {"Amount": amount, "Unit": unit}}}
+        for number, (amount, unit) in enumerate(amounts)
+    ]
+    return {"TimePeriod": {"Start": day, "End": f"{day[:-1]}{int(day[-1]) + 1}"}, "Groups": found}
+
+
+def test_one_bad_group_does_not_take_the_others_along() -> None:
+    days = [groups(("1.5", "USD"), ("NaN", "USD"), ("5", "EUR"), ("x", "USD")), groups(("2", "USD"), day="2026-08-02")]
+    days += [groups(("3", "USD"), day="2026-18-02")]
+    decoded = decode("aws-cost-explorer", json.dumps({"ResultsByTime": days}).encode(), came_ms=AUGUST_MS + 3 * DAY_MS)
+    assert spent(decoded) == {("account/-/s0", 1): 1.5, ("account/-/s0", 2): 2.0}
+    assert {letter.reason: letter.rows for letter in decoded.letters} == {
+        "an amount is missing or not in USD": 1,
+        "an amount is not a number": 2,
+        OUTSIDE: 1,
+    }
+
+
+def test_a_stamp_that_is_no_time_refuses_every_group() -> None:
+    answer = {"known_at": "soon", "ResultsByTime": [groups(("1", "USD"), ("2", "USD"))]}
+    decoded = decode("aws-cost-explorer", json.dumps(answer).encode())
+    assert decoded.rows.is_empty()
+    assert [(letter.reason, letter.rows) for letter in decoded.letters] == [(OUTSIDE, 2)]
 
 
 # --- anomalies ---

@@ -459,6 +459,24 @@ def test_points_are_read_in_any_order_of_fields() -> None:
     assert np.isfinite([row["value"] for row in otlp.rows(NAME, usual)]).all()
 
 
+@pytest.mark.parametrize("known", [False, True], ids=["first time", "layout known"])
+def test_a_message_that_breaks_off_counts_once(known: bool) -> None:
+    """What was read of it before, rows as well as what was dropped or refused of it, is taken back."""
+    made = request(
+        gauge(point(1.0, flags=1), pb.NumberDataPoint(time_unix_nano=AT_NS), *(point(2.0, a=n) for n in range(40))),
+        gauge(point(3.0), name=""),
+        total(point(5), temporality=DELTA, monotonic=False),
+    )
+    clean = request(gauge(*(point(2.0, a=n) for n in range(40)))).SerializeToString()
+    wire = format_of(NAME, Identity("demo"))
+    for _ in range(2 if known else 0):
+        wire.decode([clean], [0], "in")
+    decoded = wire.decode([clean + made.SerializeToString() + b"\x0a\xff", clean], [3, 4], "in")
+    assert decoded.rows["offset"].to_list() == [4] * 40
+    assert not decoded.dropped
+    assert [(one.offset, one.rows, one.part) for one in decoded.letters] == [(3, 1, 0)]
+
+
 # --- what a sender says again ---
 
 
