@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import Any
 
 import pytest
@@ -26,12 +25,13 @@ from autofix.prove import prove
 from autofix.situation import Draft
 from engine.types import CHECKS, Outcome
 from ingest.manifest import canonical
+from ingest.scrub import Scrubber
 
 FILE = "url=db:3306\npassword=hunter2\ntimeout={}\n"
 
 
 def read(manifest: Manifest) -> Manifest:
-    return parse_manifest(canonical(manifest, Counter()))
+    return parse_manifest(canonical(manifest, Scrubber()))
 
 
 def with_env(*variables: tuple[str, str], image: str = "payments:1.4.2") -> Manifest:
