@@ -40,6 +40,9 @@ deployed  what a repository delivers: the service of its path's last part; a dep
 `overrides` come first: a key `label=value` matches that label, and also (for app, service, node) the name that rules
 derive, so that an override by `app=...` or `service=...` reaches inputs that do not carry the label. `arn=...` matches
 an ARN, `ci=group/project` a repository and what it deploys, `environment=...` all that is deployed there.
+
+Anybody may name a service as they like, with a password or a person's address in it. So the two parts that telemetry
+names, namespace and name, go through `clean` last of all, here and nowhere else: a sender is one entity in all formats.
 """
 
 from __future__ import annotations
@@ -243,6 +246,8 @@ class Identity:
     default_namespace  namespace of services that name none
     overrides          entity by label match, as `{"app=legacy-shop": "prod/service/shop/legacy"}`; use it when two
                        inputs call one thing by two names
+    clean              returns what stands for a namespace or a name that must not be kept (two that differ stay two),
+                       and any other as it is; overrides see what was said, and name as they are told
 
     Raises ConfigError when an override has another form.
 
@@ -253,6 +258,7 @@ class Identity:
     scope: str = "default"
     default_namespace: str = "default"
     overrides: Mapping[str, str] = field(default_factory=dict)
+    clean: Callable[[str], str] = field(default=str, repr=False, compare=False)
     _cache: dict[Any, tuple[str, str]] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -380,11 +386,15 @@ class Identity:
         else:
             if kind == "service":
                 namespace = namespace or self.default_namespace
-            named = f"{self.scope}/{kind}/{entity_part(namespace)}/{entity_part(name)}", why
+            named = f"{self.scope}/{kind}/{self._part(namespace)}/{self._part(name)}", why
         if len(self._cache) >= _CACHE_ENTRIES:
             self._cache.clear()
         self._cache[key] = named
         return named
+
+    def _part(self, said: str) -> str:
+        part = entity_part(self.clean(said))
+        return part if part == said else entity_part(self.clean(part))  # what is taken out may have hidden something
 
     def _override(self, kind: str, name: str, labels: Mapping[str, str]) -> str | None:
         said = {f"{key}={value}" for key, value in labels.items()}

@@ -50,8 +50,6 @@ def _docker_line(line: str) -> str:
 def with_text(frame: pl.DataFrame, scrubber: Scrubber) -> pl.DataFrame:
     """Return `frame` with `body` cut and scrubbed, and the columns `severity` and `signature` made from it.
 
-    Entities are scrubbed too: what sends lines may name its host as it likes.
-
     A column `level` holds explicit levels (null where none).
     """
     body = scrubber.series(unwrapped(frame["body"]).str.strip_chars_end("\r\n").str.head(MAX_BODY_CHARS))
@@ -60,7 +58,6 @@ def with_text(frame: pl.DataFrame, scrubber: Scrubber) -> pl.DataFrame:
     if len(places):
         severity = severity.scatter(places, severity_of_text(body.gather(places)))
     return frame.with_columns(
-        entity=scrubber.entities(frame["entity"]),
         body=body,
         severity=severity.alias("severity"),
         signature=mask_series(body).alias("signature"),

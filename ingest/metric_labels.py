@@ -13,7 +13,7 @@ from typing import Final
 from engine.ids import identity_of
 from engine.redaction import hashed
 from ingest.identity import IDENTITY_LABELS, POD_LABELS, Identity
-from ingest.scrub import Scrubber, looks_secret
+from ingest.scrub import Scrubber, looks_secret, names_header
 
 COUNTER_SUFFIXES: Final = ("_total", "_count", "_sum", "_bucket")
 """What the names of counters end in, by the conventions of Prometheus and OpenMetrics."""
@@ -57,7 +57,7 @@ class MetricLabels:
         labels = self.without_secrets(raw)
         name = labels["__name__"]
         return Measured(
-            self.identity.of_labels(labels),
+            self.identity.of_labels(raw),
             indicator_of(name, labels),
             instance_of(labels),
             form or form_of(name),
@@ -69,7 +69,7 @@ class MetricLabels:
         return {key: self._without_secret(key, value) for key, value in raw.items()}
 
     def _without_secret(self, key: str, value: str) -> str:
-        if self.scrubber.enabled and _asks(key):
+        if _asks(key) if self.scrubber.enabled else names_header(key):
             self.scrubber.counts["label"] += 1
             return hashed(value)
         return value if value in self._clean or self._is_clean(value) else hashed(value)

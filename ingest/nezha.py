@@ -53,7 +53,7 @@ class NezhaSource:
         self.dropped: dict[str, dict[str, int]] = {}
         self.unread: dict[str, str] = {}
         self.scrubber = Scrubber()
-        self._identity = Identity(SCOPE)
+        self._identity = Identity(SCOPE, clean=self.scrubber.name)
         self._held: dict[str, Held] = {}
 
     @property

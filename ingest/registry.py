@@ -6,6 +6,7 @@ Each name stands for a function that builds the part, so that what nobody asks f
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import Final, TypeVar
@@ -118,8 +119,12 @@ SOURCES: Final[Mapping[str, BuildSource]] = {
 
 
 def format_of(name: str, identity: Identity, scrubber: Scrubber | None = None) -> Format:
-    """Return the wire format of that name; raise ConfigError, which lists the known ones, if there is none."""
-    return _known("wire format", name, FORMATS)(identity, scrubber or Scrubber())
+    """Return the wire format of that name; raise ConfigError, which lists the known ones, if there is none.
+
+    Names of entities are scrubbed by the same rules as texts.
+    """
+    scrubber = scrubber or Scrubber()
+    return _known("wire format", name, FORMATS)(replace(identity, clean=scrubber.name), scrubber)
 
 
 def source(

@@ -22,14 +22,15 @@ import polars as pl
 
 from engine.errors import ConfigError
 from engine.redaction import SCRUBBED as MARK
+from engine.redaction import hashed
 from engine.types import Ints
 from ingest.bytes_shown import shown
-from ingest.scrub_rules import HEADER, KINDS, PERSONAL, PREFILTER, RULES, SECRET_KEY, AnyRule, Rule
+from ingest.scrub_rules import HEADER, HEADER_KEY, KINDS, PERSONAL, PREFILTER, RULES, SECRET_KEY, AnyRule, Rule
 
 # For one text in Python, where a set of literals is sought faster than an automaton runs: what holds none of these
 # holds nothing that the prefilter would pick.
 _LITERALS: Final = (
-    *("passw", "passphrase", "pwd", "secret", "token", "key", "credential", "bearer ", "basic ", "authorization"),
+    *("pass", "auth", "dsn", "pwd", "secret", "token", "key", "credential", "bearer ", "basic "),
     *("cookie", "x-amz", "slack", "nhs", "patient", "mrn", "medical", "phone", "tel", "mobile", "msisdn", "fax", "@"),
     *("eyj", "akia", "asia", "aroa", "aida", "agpa", "anpa", "gh", "xox", "aiza", "glpat", "npm_", "hf_", "whsec"),
     *("sk_", "sk-", "rk_", "rk-"),
@@ -86,13 +87,9 @@ class Scrubber:
             return names
         return names.replace(distinct.filter(changed), scrubbed.filter(changed))
 
-    def entities(self, ids: pl.Series) -> pl.Series:
-        """Return ids of entities, few and often repeated, each part without secrets: an id keeps its four parts."""
-        distinct = ids.drop_nulls().unique().sort()
-        if not self._picked(distinct).any():
-            return ids
-        named = ["/".join(map(self.text, one.split("/"))) for one in distinct]
-        return ids.replace(distinct, pl.Series(named, dtype=pl.String))
+    def name(self, name: str) -> str:
+        """Return a name, or a hash of it where it holds a secret: what was two must stay two."""
+        return name if self.text(name) == name else hashed(name)
 
     def text(self, text: str) -> str:
         """Return one text without secrets; the very same object where there are none."""
@@ -142,13 +139,19 @@ def asks_for_secret(argument: str) -> bool:
     return bool(_SECRET_FLAG.fullmatch(argument))
 
 
+def names_header(key: str) -> bool:
+    """Return whether what is kept under this key is an authorization or cookie header, which never stays."""
+    return bool(_HEADER_NAME.search(key))
+
+
 def looks_secret(key: str) -> bool:
     """Return whether what is kept under this key (of an environment, of a configuration) is likely a secret."""
     return bool(_SECRET_NAME.search(key))
 
 
 _SECRET_FLAG: Final = re.compile(rf"(?i)--?[\w\-]*{SECRET_KEY}")
-_SECRET_NAME: Final = re.compile(rf"(?i){SECRET_KEY}s?$|(?i:^|[_.\-])(?i:pass|auth|dsn)$")
+_HEADER_NAME: Final = re.compile(rf"(?i){HEADER_KEY}$")
+_SECRET_NAME: Final = re.compile(rf"(?i){SECRET_KEY}s?$|{HEADER_KEY}$|(?i:^|[_.\-])(?i:pass|auth|dsn)$")
 
 
 def _may_hold_secrets(text: str) -> bool:

@@ -12,6 +12,7 @@ from typing import Final, NamedTuple
 
 from engine.redaction import SCRUBBED as MARK
 from ingest.check_digits import IBAN_CHARS, digits_of, valid_card, valid_iban, valid_nhs_number
+from ingest.scrub_values import header_value, secret_value, taking
 
 
 class Rule(NamedTuple):
@@ -34,27 +35,33 @@ class Judged(NamedTuple):
     judge: Callable[[str], tuple[str, int]]
 
 
+AnyRule = Rule | Judged
+
 SECRET_KEY: Final = (
     r"(?:passw(?:or)?d|passphrase|pwd|secret|token|api[_\-]?key|access[_\-]?key|account[_\-]?key|private[_\-]?key"
     r"|credentials?|x-amz-signature)"
 )
-# quoted, with escapes in it or itself escaped, or up to what ends a word; `$(NAME)` and `${NAME}` refer to a secret
-# and are none
-_QUOTED: Final = r""""(?:[^"\\$]|\\.|\$[^({"])+\$?"|'(?:[^'\\$]|\\.|\$[^({'])+\$?'|\\?"[^"$]+"|\\?'[^'$]+'"""
-_VALUE: Final = "(?:" + _QUOTED + r"""|(?:[^\s"'&,;<>)}\]$]|\$[^\s"'&,;<>)}\]({])[^\s"'&,;<>)}\]]*)"""
 _BASE64: Final = r"[A-Za-z0-9+/_.~\-]"
 
 _KEYS: Final = ("passw", "passphrase", "pwd", "secret", "token", "key", "credential", "x-amz-signature")
+# secrets, where what they name looks like one, and where something may be named
+_WEAK: Final = "(?:pass|auth|dsn)"
+_NAMING: Final = r"""(?:["'\\]|[ \t\r\n]{0,9}[:=]|[ \t]{0,9}\r?\n|,?[ \t]{0,9}val)"""
+HEADER_KEY: Final = r"(?:authorization|cookies?)"
 
-HEADER: Final = Rule(
+HEADER: Final = Judged(
     "header",
     ("authorization", "cookie"),
-    r"""(?i)\b((?:proxy-)?authorization|(?:set-)?cookie)(\\?["']?\s*[:=]\s*\\?["']?)[^\s<"'\\\]})][^\r\n"'\\]*""",
-    "${1}${2}" + MARK,
+    taking(
+        rf"{HEADER_KEY}(?:[_\-. ]?(?:headers?|values?|strings?|jar))?(?:\[[0-9]{{1,3}}\]|\.[0-9]{{1,3}})?",
+        header_value,
+        keeps_quotes=True,
+    ),
 )
 """Authorization and cookie headers: never kept, whatever the settings say."""
 
-SECRETS: Final[tuple[Rule, ...]] = (  # in order
+SECRETS: Final[tuple[AnyRule, ...]] = (  # in order: a header as a whole, before what is in it
+    HEADER,
     Rule(
         "private key",
         ("private key",),
@@ -62,7 +69,6 @@ SECRETS: Final[tuple[Rule, ...]] = (  # in order
         MARK,
     ),
     Rule("jwt", ("eyj",), r"\beyJ[A-Za-z0-9_\-]{5,}\.[A-Za-z0-9_\-]{5,}\.[A-Za-z0-9_\-]*", MARK),
-    HEADER,
     Rule(
         "bearer",
         ("bearer ", "basic "),
@@ -91,7 +97,11 @@ SECRETS: Final[tuple[Rule, ...]] = (  # in order
     Rule("provider key", ("hooks.slack",), r"(hooks\.slack\.com/(?:services|workflows)/)[A-Za-z0-9/]+", "${1}" + MARK),
     # a password may have an @
     Rule("url", ("://",), r"""(://)[^\s/:@<]*:[^\s/@<]+@(?:[^\s/@<"',;?&=#:]+@)*""", "${1}" + MARK + "@"),
-    Rule("password", _KEYS, rf"""(?i)\b([\w.\-]*{SECRET_KEY})(\\?["']?\s*[:=]\s*){_VALUE}""", "${1}${2}" + MARK),
+    Judged(
+        "password",
+        (*_KEYS, "pass", "auth", "dsn"),
+        taking(rf"{SECRET_KEY}|(?<![A-Za-z0-9])(?P<weak>{_WEAK})(?={_NAMING})", secret_value, keeps_quotes=False),
+    ),
     Rule(
         "password",  # a list of arguments
         _KEYS,
@@ -218,7 +228,6 @@ _EMAIL_KIND: Final = Judged("email", ("@",), _emails)
 
 PERSONAL: Final = (_CARD_KIND, _PATIENT_KIND, _NHS_KIND, _SSN_KIND, _IBAN_KIND, _PHONE_KIND, _EMAIL_KIND)
 
-AnyRule = Rule | Judged
 RULES: Final[tuple[AnyRule, ...]] = (*SECRETS, *PERSONAL)
 KINDS: Final = tuple(dict.fromkeys(rule.kind for rule in RULES))
 """What can be switched off, `header` excepted."""
@@ -229,6 +238,7 @@ PREFILTER: Final = (
     r"(?i:passw|passphrase|pwd|secret|token|api[_\-]?key|(?:access|account)[_\-]?key|private[_\- ]?key|credential"
     r"|x-amz-sig|bearer |basic |authorization|cookie|hooks\.slack"
     r"|nhs|patient|mrn|medical.?record|(?:phone|tel|mobile|msisdn|fax)[ _\-]?[a-z]{0,6}[^0-9a-z]{1,13}[0-9])"
+    rf"|(?:^|[^0-9A-Za-z])(?i:{_WEAK}{_NAMING})"
     r"|eyJ[A-Za-z0-9]|A(?:KIA|SIA|ROA|IDA|GPA|NPA)[A-Z0-9]|gh[pousr]_|github_pat_|xox[abeprs]-|AIza|glpat-|npm_|hf_|whsec_"
     r"|[sr]k[_\-](?:live|test|proj|ant)|@[A-Za-z0-9\-]+\.|://[^\s/:@]*:[^\s/@]+@"
     rf"|{_START}(?:{_CARD}|{_THREES}|{_SSN}|{_IBAN})"

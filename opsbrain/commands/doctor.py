@@ -42,9 +42,10 @@ def doctor(
 
 def _explain(settings: Settings, text: str, json: bool) -> None:
     from ingest.identity import Identity
+    from opsbrain.wiring import scrubber_of
 
     identity = settings.identity
-    names = Identity(identity.scope, identity.default_namespace, identity.overrides)
+    names = Identity(identity.scope, identity.default_namespace, identity.overrides, scrubber_of(settings).name)
     entity, rule = names.explain(_labels(text))
     if json:
         print_json({"entity": entity, "rule": rule})

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.errors import ConfigError
+from engine.redaction import hashed
 from ingest.check_digits import valid_card, valid_iban, valid_nhs_number
 from ingest.scrub import MARK, Scrubber
 from ingest.scrub_rules import KINDS, RULES
@@ -169,10 +170,9 @@ def test_names_are_counted_once_each() -> None:
     assert scrubber.counts == {"email": 1}
 
 
-def test_entities_keep_their_four_parts() -> None:
-    ids = pl.Series(["a/service/b/password=x", "a/node/-/n1", None, "a/service/b/password=x"])
-    marked = f"a/service/b/password={MARK}"
-    assert Scrubber().entities(ids).to_list() == [marked, "a/node/-/n1", None, marked]
+def test_a_name_with_a_secret_becomes_a_hash() -> None:
+    names = Scrubber().name("password=x"), Scrubber().name("password=y"), Scrubber().name("store")
+    assert names == (hashed("password=x"), hashed("password=y"), "store")
 
 
 def test_manifests_keep_addresses_and_numbers() -> None:
