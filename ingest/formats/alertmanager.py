@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import ClassVar, Final
 
 import msgspec
 
@@ -42,18 +42,10 @@ class _Notification(msgspec.Struct):
 class Alertmanager:
     """Decodes alerts."""
 
+    name: ClassVar[str] = "alertmanager"
+    kind: ClassVar[Kind] = "events"
     identity: Identity
     scrubber: Scrubber = field(default_factory=Scrubber, compare=False)
-
-    @property
-    def name(self) -> str:
-        """Return the format's name."""
-        return "alertmanager"
-
-    @property
-    def kind(self) -> Kind:
-        """Return the kind of its rows."""
-        return "events"
 
     def decode(
         self, bodies: Sequence[bytes], offsets: Sequence[int], input: str, received_ms: Sequence[int] = ()

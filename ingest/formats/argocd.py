@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import ClassVar, Final
 
 import msgspec
 
@@ -45,18 +45,10 @@ class _Body(msgspec.Struct):
 class Argocd:
     """Decodes what became of applications."""
 
+    name: ClassVar[str] = "argocd"
+    kind: ClassVar[Kind] = "events"
     identity: Identity
     scrubber: Scrubber = field(default_factory=Scrubber, compare=False)
-
-    @property
-    def name(self) -> str:
-        """Return the format's name."""
-        return "argocd"
-
-    @property
-    def kind(self) -> Kind:
-        """Return the kind of its rows."""
-        return "events"
 
     def decode(
         self, bodies: Sequence[bytes], offsets: Sequence[int], input: str, received_ms: Sequence[int] = ()

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import ClassVar, Final
 
 import msgspec
 import polars as pl
@@ -74,18 +74,10 @@ class _Row:
 class AwsCostExplorer:
     """Decodes costs. An answer that bears no stamp became known when it came in."""
 
+    name: ClassVar[str] = "aws-cost-explorer"
+    kind: ClassVar[Kind] = "costs"
     identity: Identity
     scrubber: Scrubber = field(default_factory=Scrubber, compare=False)
-
-    @property
-    def name(self) -> str:
-        """Return the format's name."""
-        return "aws-cost-explorer"
-
-    @property
-    def kind(self) -> Kind:
-        """Return the kind of its rows."""
-        return "costs"
 
     def decode(
         self, bodies: Sequence[bytes], offsets: Sequence[int], input: str, received_ms: Sequence[int] = ()

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import msgspec
 
@@ -98,18 +98,10 @@ class _Body(msgspec.Struct):
 class Cloudtrail:
     """Decodes audit records."""
 
+    name: ClassVar[str] = "cloudtrail"
+    kind: ClassVar[Kind] = "events"
     identity: Identity
     scrubber: Scrubber = field(default_factory=Scrubber, compare=False)
-
-    @property
-    def name(self) -> str:
-        """Return the format's name."""
-        return "cloudtrail"
-
-    @property
-    def kind(self) -> Kind:
-        """Return the kind of its rows."""
-        return "events"
 
     def decode(
         self, bodies: Sequence[bytes], offsets: Sequence[int], input: str, received_ms: Sequence[int] = ()

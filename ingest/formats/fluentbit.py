@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import msgspec
 import polars as pl
@@ -94,20 +94,12 @@ def split_message(body: bytes) -> list[bytes]:
 class Fluentbit:
     """Decodes log records; senders are looked at once each."""
 
+    name: ClassVar[str] = "fluentbit"
+    kind: ClassVar[Kind] = "logs"
     identity: Identity
     scrubber: Scrubber = field(default_factory=Scrubber, compare=False)
     _known: dict[int, tuple[msgspec.Raw, str]] = field(default_factory=dict, compare=False, repr=False)
     _plain: dict[tuple[str | None, ...], str] = field(default_factory=dict, compare=False, repr=False)
-
-    @property
-    def name(self) -> str:
-        """Return the format's name."""
-        return "fluentbit"
-
-    @property
-    def kind(self) -> Kind:
-        """Return the kind of its rows."""
-        return "logs"
 
     def decode(
         self, bodies: Sequence[bytes], offsets: Sequence[int], input: str, received_ms: Sequence[int] = ()

@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import msgspec
 import polars as pl
@@ -42,18 +42,10 @@ _NOT_CAUSED: Final = ("Tax", "Credit", "Adjustment")
 class Focus:
     """Decodes bills. A file says of its day what it said when it came in, and nowhere says when that was."""
 
+    name: ClassVar[str] = "focus"
+    kind: ClassVar[Kind] = "costs"
     identity: Identity
     scrubber: Scrubber = field(default_factory=Scrubber, compare=False)
-
-    @property
-    def name(self) -> str:
-        """Return the format's name."""
-        return "focus"
-
-    @property
-    def kind(self) -> Kind:
-        """Return the kind of its rows."""
-        return "costs"
 
     def decode(
         self, bodies: Sequence[bytes], offsets: Sequence[int], input: str, received_ms: Sequence[int] = ()

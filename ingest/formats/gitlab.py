@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import ClassVar, Final
 from urllib.parse import urlsplit
 
 import msgspec
@@ -91,18 +91,10 @@ class _Hook(msgspec.Struct):
 class Gitlab:
     """Decodes hooks; other kinds of hooks are left out."""
 
+    name: ClassVar[str] = "gitlab"
+    kind: ClassVar[Kind] = "events"
     identity: Identity
     scrubber: Scrubber = field(default_factory=Scrubber, compare=False)
-
-    @property
-    def name(self) -> str:
-        """Return the format's name."""
-        return "gitlab"
-
-    @property
-    def kind(self) -> Kind:
-        """Return the kind of its rows."""
-        return "events"
 
     def decode(
         self, bodies: Sequence[bytes], offsets: Sequence[int], input: str, received_ms: Sequence[int] = ()

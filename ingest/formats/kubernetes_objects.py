@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import msgspec
 import polars as pl
@@ -38,18 +38,10 @@ class _Observed(msgspec.Struct):
 class KubernetesObjects:
     """Decodes objects."""
 
+    name: ClassVar[str] = "kubernetes-objects"
+    kind: ClassVar[Kind] = "objects"
     identity: Identity
     scrubber: Scrubber = field(default_factory=Scrubber, compare=False)
-
-    @property
-    def name(self) -> str:
-        """Return the format's name."""
-        return "kubernetes-objects"
-
-    @property
-    def kind(self) -> Kind:
-        """Return the kind of its rows."""
-        return "objects"
 
     def decode(
         self, bodies: Sequence[bytes], offsets: Sequence[int], input: str, received_ms: Sequence[int] = ()

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import ClassVar, Final
 
 import msgspec
 import polars as pl
@@ -65,18 +65,10 @@ class _Answer(msgspec.Struct):
 class Opencost:
     """Decodes allocations of a cluster's cost."""
 
+    name: ClassVar[str] = "opencost"
+    kind: ClassVar[Kind] = "costs"
     identity: Identity
     scrubber: Scrubber = field(default_factory=Scrubber, compare=False)
-
-    @property
-    def name(self) -> str:
-        """Return the format's name."""
-        return "opencost"
-
-    @property
-    def kind(self) -> Kind:
-        """Return the kind of its rows."""
-        return "costs"
 
     def decode(
         self, bodies: Sequence[bytes], offsets: Sequence[int], input: str, received_ms: Sequence[int] = ()

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import ClassVar, Final
 
 import numpy as np
 import polars as pl
@@ -48,19 +48,11 @@ _Row = tuple[int, str, int, int, str | None, str | None]
 class OtlpLogs:
     """Decodes log records; resources are looked at once each."""
 
+    name: ClassVar[str] = "otlp-logs"
+    kind: ClassVar[Kind] = "logs"
     identity: Identity
     scrubber: Scrubber = field(default_factory=Scrubber, compare=False)
     _resources: Resources = field(default_factory=Resources, compare=False, repr=False)
-
-    @property
-    def name(self) -> str:
-        """Return the format's name."""
-        return "otlp-logs"
-
-    @property
-    def kind(self) -> Kind:
-        """Return the kind of its rows."""
-        return "logs"
 
     def decode(
         self, bodies: Sequence[bytes], offsets: Sequence[int], input: str, received_ms: Sequence[int] = ()

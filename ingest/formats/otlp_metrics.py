@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import ClassVar, Final
 
 import numpy as np
 import polars as pl
@@ -52,6 +52,8 @@ NAMELESS: Final = "a metric has no name"
 class OtlpMetrics:
     """Decodes samples; resources and attribute sets are looked at once each."""
 
+    name: ClassVar[str] = "otlp-metrics"
+    kind: ClassVar[Kind] = "metrics"
     identity: Identity
     scrubber: Scrubber = field(default_factory=Scrubber, compare=False)
     _series: OtlpSeries = field(init=False, compare=False, repr=False)
@@ -59,16 +61,6 @@ class OtlpMetrics:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_series", OtlpSeries(MetricLabels(self.identity, self.scrubber)))
-
-    @property
-    def name(self) -> str:
-        """Return the format's name."""
-        return "otlp-metrics"
-
-    @property
-    def kind(self) -> Kind:
-        """Return the kind of its rows."""
-        return "metrics"
 
     def decode(
         self, bodies: Sequence[bytes], offsets: Sequence[int], input: str, received_ms: Sequence[int] = ()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import ClassVar, Final
 
 import polars as pl
 from xxhash import xxh3_64_intdigest
@@ -46,19 +46,11 @@ _Row = tuple[int, str, bytes, bytes, bytes, str, int, int, bool]
 class OtlpSpans:
     """Decodes spans; resources are looked at once each."""
 
+    name: ClassVar[str] = "otlp-spans"
+    kind: ClassVar[Kind] = "spans"
     identity: Identity
     scrubber: Scrubber = field(default_factory=Scrubber, compare=False)
     _resources: Resources = field(default_factory=Resources, compare=False, repr=False)
-
-    @property
-    def name(self) -> str:
-        """Return the format's name."""
-        return "otlp-spans"
-
-    @property
-    def kind(self) -> Kind:
-        """Return the kind of its rows."""
-        return "spans"
 
     def decode(
         self, bodies: Sequence[bytes], offsets: Sequence[int], input: str, received_ms: Sequence[int] = ()

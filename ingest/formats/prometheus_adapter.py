@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import ClassVar, Final
 
 import msgspec
 import numpy as np
@@ -44,6 +44,8 @@ class PrometheusAdapter:
     `http_requests_total{code="500",method="GET"}`.
     """
 
+    name: ClassVar[str] = "prometheus-adapter"
+    kind: ClassVar[Kind] = "metrics"
     identity: Identity
     scrubber: Scrubber = field(default_factory=Scrubber, compare=False)
     _table: SeriesTable = field(default_factory=SeriesTable, init=False, compare=False, repr=False)
@@ -51,16 +53,6 @@ class PrometheusAdapter:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_labels", MetricLabels(self.identity, self.scrubber))
-
-    @property
-    def name(self) -> str:
-        """Return the format's name."""
-        return "prometheus-adapter"
-
-    @property
-    def kind(self) -> Kind:
-        """Return the kind of its rows."""
-        return "metrics"
 
     def decode(
         self, bodies: Sequence[bytes], offsets: Sequence[int], input: str, received_ms: Sequence[int] = ()

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import chain
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import msgspec
 import numpy as np
@@ -47,18 +47,10 @@ class _Answer(msgspec.Struct):
 class PrometheusQueryRange:
     """Decodes matrices; label sets are looked at once an answer."""
 
+    name: ClassVar[str] = "prometheus-query-range"
+    kind: ClassVar[Kind] = "metrics"
     identity: Identity
     scrubber: Scrubber = field(default_factory=Scrubber, compare=False)
-
-    @property
-    def name(self) -> str:
-        """Return the format's name."""
-        return "prometheus-query-range"
-
-    @property
-    def kind(self) -> Kind:
-        """Return the kind of its rows."""
-        return "metrics"
 
     def decode(
         self, bodies: Sequence[bytes], offsets: Sequence[int], input: str, received_ms: Sequence[int] = ()

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import ClassVar, Final
 
 import numpy as np
 import polars as pl
@@ -71,19 +71,11 @@ class _Known:
 class PrometheusRemoteWrite:
     """Decodes requests; label sets are looked at once each."""
 
+    name: ClassVar[str] = "prometheus-remote-write"
+    kind: ClassVar[Kind] = "metrics"
     identity: Identity
     scrubber: Scrubber = field(default_factory=Scrubber, compare=False)
     _known: list[_Known] = field(default_factory=list, compare=False, repr=False)
-
-    @property
-    def name(self) -> str:
-        """Return the format's name."""
-        return "prometheus-remote-write"
-
-    @property
-    def kind(self) -> Kind:
-        """Return the kind of its rows."""
-        return "metrics"
 
     def decode(
         self, bodies: Sequence[bytes], offsets: Sequence[int], input: str, received_ms: Sequence[int] = ()

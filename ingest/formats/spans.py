@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import msgspec
 import polars as pl
@@ -51,19 +51,11 @@ class _Span(msgspec.Struct, gc=False):
 class Spans:
     """Decodes spans; resources are looked at once each."""
 
+    name: ClassVar[str] = "spans"
+    kind: ClassVar[Kind] = "spans"
     identity: Identity
     scrubber: Scrubber = field(default_factory=Scrubber, compare=False)
     _known: dict[bytes, str] = field(default_factory=dict, compare=False, repr=False)
-
-    @property
-    def name(self) -> str:
-        """Return the format's name."""
-        return "spans"
-
-    @property
-    def kind(self) -> Kind:
-        """Return the kind of its rows."""
-        return "spans"
 
     def decode(
         self, bodies: Sequence[bytes], offsets: Sequence[int], input: str, received_ms: Sequence[int] = ()

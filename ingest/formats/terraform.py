@@ -16,7 +16,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import msgspec
 
@@ -130,18 +130,10 @@ class _Body(msgspec.Struct):
 class Terraform:
     """Decodes what Terraform plans and does."""
 
+    name: ClassVar[str] = "terraform"
+    kind: ClassVar[Kind] = "events"
     identity: Identity
     scrubber: Scrubber = field(default_factory=Scrubber, compare=False)
-
-    @property
-    def name(self) -> str:
-        """Return the format's name."""
-        return "terraform"
-
-    @property
-    def kind(self) -> Kind:
-        """Return the kind of its rows."""
-        return "events"
 
     def decode(
         self, bodies: Sequence[bytes], offsets: Sequence[int], input: str, received_ms: Sequence[int] = ()
