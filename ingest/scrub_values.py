@@ -24,7 +24,9 @@ _LINE_END: Final = re.compile(r"[\r\n]")
 # a line's end as JSON writes it, where another header, or nothing, follows
 _WRITTEN_END: Final = r"""(?<!\\)(?:\\+r)?\\+n(?=\\|["']|[A-Za-z0-9\-]+:|\Z)"""
 _CLOSED: Final = re.compile(r"""\s*(?:\Z|[,}\])]|\\+[rn])""")
-_LITERAL: Final = re.compile(r"(?i)(?:true|false|null|none|nil|-?[0-9]{1,6})?(?=[ \t]*(?:\Z|[\r\n}\])]))", re.ASCII)
+_LITERAL: Final = re.compile(
+    r"(?i)(?:true|false|null|none|nil|<none>|<nil>|<null>|-|-?[0-9]{1,6})?(?=[ \t]*(?:\Z|[\r\n}\])]))", re.ASCII
+)
 _LITERAL_OF_JSON: Final = re.compile(r"(?i)(?:true|false|null|none|<scrubbed>)(?=\s*(?:\Z|[,}\])]))")
 _NUMBER_OF_JSON: Final = re.compile(r"-?[0-9.eE+\-]+(?=\s*[,}\]])", re.ASCII)
 
@@ -280,7 +282,7 @@ _REFERENCES: Final = re.compile(
     rf"(?:{_REFERENCE}|[\s:/._@\-])*(?:{_REFERENCE})(?:{_REFERENCE}|[\s:/._@\-])*", re.ASCII
 )
 _REFERS: Final = re.compile(rf"(?:{_REFERENCE})+(?![\w])", re.ASCII)
-_NUMERIC: Final = re.compile(r"[0-9][0-9.,:/]{0,9}(?:%|[a-z]{1,2})?", re.ASCII)
+_NUMERIC: Final = re.compile(r"[0-9][0-9.,:/]{0,20}(?:%|[a-z]{1,2})?", re.ASCII)
 _VERDICTS: Final = frozenset(
     {
         *("allowed", "anonymous", "auto", "basic", "bearer", "default", "denied", "digest", "disabled"),
@@ -292,7 +294,7 @@ _VERDICTS: Final = frozenset(
         *("valid", "y", "yes"),
     }
 )
-_LINE_START: Final = re.compile(r"(?:\A|[\r\n]|\\n)[ \t\-]*\Z")
+_LINE_START: Final = re.compile(r"(?:\A|[\r\n]|\\n)[ \t\-]*(?:[\w\-]+-)?\Z", re.ASCII)
 
 
 def secret_value(said: Named, enclosing: Enclosing) -> Value | None:
@@ -310,10 +312,10 @@ def secret_value(said: Named, enclosing: Enclosing) -> Value | None:
     if said.quote and not weak and (found := bracketed(text, start, said.quote)):
         return found if text[found.start : found.end].strip("[]{} \t\r\n") else None
     word = _WORD.match(text, start)
-    if word is None or _REFERS.match(text, start):
+    if word is None or _REFERS.match(text, start) or (weak and said.quote and said.separator != "pair"):
         return None
     found = Value(start, word.end())
-    return found if not weak or _is_likely(said, word[0], bare=not said.quote and said.separator == ":") else None
+    return found if not weak or _is_likely(said, word[0], bare=said.separator == ":") else None
 
 
 def _is_likely(said: Named, content: str, bare: bool) -> bool:
@@ -326,8 +328,8 @@ def _is_likely(said: Named, content: str, bare: bool) -> bool:
         return False
     if _NUMERIC.fullmatch(content):
         return before == "_" and name[0].isupper() and content.isdigit() and len(content) > 3
-    if not bare or before in ("_", ".", "-"):
+    if not bare or before in ("_", "."):
         return True
     alone = _LINE_START.search(text[max(0, name.start() - _NEAR) : name.start()]) is not None
     rest = text[said.start : line_end(text, said.start)].split("\\n")[0].rstrip(" \"'")
-    return alone and name[0].islower() and rest == content and not content.isalpha()
+    return alone and not name[0].isupper() and rest == content and not content.isalpha()

@@ -112,6 +112,10 @@ KEPT = (
     '{"password":"","cookie":"","secrets":[],"token":{}}',
     'Access-Control-Allow-Headers: ["authorization","content-type","x-request-id"]',
     "set 3 cookies: 3",
+    "cookie=<none>",
+    "payments-auth: connection refused",
+    'error: "db-auth": not registered',
+    "checkout-auth=10.0.0.3:8080",
     "disableCookies: true",
 )
 
