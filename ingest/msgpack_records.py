@@ -12,20 +12,27 @@ record, as it is.
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Iterable, Iterator
-from typing import Any, Final
+from itertools import islice
+from typing import Any, Final, TypeVar
 
 import msgpack
 import msgspec
 
+from engine.errors import DataError
+from ingest.gunzip import gunzipped
+from ingest.split import FEW_RECORDS, TooDense, most_records, too_many
+
+T = TypeVar("T")
+
 _EVENT_TIME: Final = 0  # ext type: seconds and nanoseconds, 4 bytes each (Fluentd's Forward Protocol v1)
-_MAX_UNPACKED_BYTES: Final = 16 * 1024 * 1024  # of a compressed batch
+_MAX_UNPACKED_BYTES: Final = 16 * 1024 * 1024  # of the compressed batches of a message
+_CONTAINER_BYTES: Final = 6  # of a body, to each map or array in it; a record and its time are four in some 26
 _MAX_DEPTH: Final = 64
 _GROUP_MARKERS: Final = (0xFFFFFFFF, 0xFFFFFFFE)  # seconds of -1 and -2: a group of records begins, ends (since 3.2)
 
 # What the unpacker raises on bytes that are no MessagePack or not whole, or nested without end.
-_UNREADABLE: Final = (msgpack.UnpackException, ValueError, TypeError, OverflowError, RecursionError)
+_UNREADABLE: Final = (DataError, msgpack.UnpackException, ValueError, TypeError, OverflowError, RecursionError)
 
 _ENCODER: Final = msgspec.json.Encoder()
 
@@ -37,31 +44,60 @@ def is_msgpack(body: bytes) -> bool:
 
 
 def json_of_msgpack(body: bytes) -> list[bytes]:
-    """Return the records of a body, each as JSON; last what could not be read, as it is."""
+    """Return the records of a body, each as JSON; last what could not be read, as it is.
+
+    Raises TooDense when they are more than a body of its size, decompressed, may hold.
+    """
     found: list[bytes] = []
     unpacker = _unpacker(body)
+    size = len(body)
     read = 0
     while read < len(body):
         try:
-            found += map(_encoded, _records(_whole(unpacker.unpack()), 0))
+            value, inflated_bytes = _unzipped(_whole(unpacker.unpack()), len(body) + _MAX_UNPACKED_BYTES - size)
+            size += inflated_bytes
+            found += map(_encoded, islice(_records(value, 0), most_records(size) + 1 - len(found)))
+        except TooDense:
+            raise
         except _UNREADABLE:
             return [*found, body[read:]]
+        if len(found) > most_records(size):
+            raise too_many(size)
         read = unpacker.tell()
     return found or [body]
 
 
 def _unpacker(body: bytes) -> Any:
-    """Return an unpacker whose parts cannot be larger than the body itself."""
+    """Return an unpacker whose parts cannot be larger than the body itself, nor many more than its records have."""
+    hook = _Containers(len(body))
     unpacker = msgpack.Unpacker(
         raw=False,
         unicode_errors="replace",
         strict_map_key=False,
         timestamp=2,  # nanoseconds
         ext_hook=_extension,
+        object_hook=hook,
+        list_hook=hook,
         max_buffer_size=max(len(body), 1),
     )
     unpacker.feed(body)
     return unpacker
+
+
+class _Containers:
+    """Raises TooDense when a body has more maps and arrays than any shipper's: each is up to 180 bytes in memory."""
+
+    __slots__ = ("_left", "_size")
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._left = FEW_RECORDS + size // _CONTAINER_BYTES
+
+    def __call__(self, value: T) -> T:
+        self._left -= 1
+        if self._left < 0:
+            raise too_many(self._size)
+        return value
 
 
 def _extension(code: int, data: bytes) -> int | str:
@@ -87,8 +123,8 @@ def _records(value: Any, depth: int) -> Iterator[Any]:
         case [str() as tag, list() as entries, *_] if depth == 0:
             for entry in entries:
                 yield from _tagged(tag, _records(entry, depth + 1))
-        case [str() as tag, bytes() as packed, *options] if depth == 0:
-            yield from _tagged(tag, _packed(packed, options))
+        case [str() as tag, bytes() as packed, *_] if depth == 0:
+            yield from _tagged(tag, _packed(packed))
         case [str() as tag, stamp, dict() as record, *_]:
             yield from _tagged(tag, _stamped(stamp, record))
         case [stamp, dict() as record]:
@@ -106,24 +142,20 @@ def _stamped(stamp: Any, record: dict[Any, Any]) -> Iterator[Any]:
         yield record | {"@timestamp": stamp}
 
 
-def _packed(packed: bytes, options: list[Any]) -> Iterator[Any]:
-    """Yield the records of PackedForward mode: entries one after another, gzipped where the options say so."""
-    if options and isinstance(options[0], dict) and options[0].get("compressed") == "gzip":
-        packed = _inflated(packed)
+def _packed(packed: bytes) -> Iterator[Any]:
+    """Yield the records of PackedForward mode: entries one after another."""
     unpacker = _unpacker(packed)
     while unpacker.tell() < len(packed):
         yield from _records(_whole(unpacker.unpack()), 1)
 
 
-def _inflated(packed: bytes) -> bytes:
-    inflater = zlib.decompressobj(wbits=31)
-    try:
-        data = inflater.decompress(packed, _MAX_UNPACKED_BYTES)
-    except zlib.error as error:
-        raise ValueError("not gzip") from error
-    if not inflater.eof:
-        raise ValueError("cut or too large")
-    return data
+def _unzipped(value: Any, max_bytes: int) -> tuple[Any, int]:
+    """Return a value with its batch decompressed where its options say that it is not, and how large that is."""
+    match value:
+        case [str() as tag, bytes() as packed, {"compressed": "gzip"}, *_]:
+            entries = gunzipped(packed, max_bytes)
+            return [tag, entries], len(entries)
+    return value, 0
 
 
 def _encoded(record: Any) -> bytes:

@@ -16,7 +16,7 @@ import numpy as np
 from ingest.otlp_json import to_protobuf
 from ingest.protobuf import Malformed, fields, length_key, text
 from ingest.refused import UNREADABLE, Refused, why
-from ingest.split import records_of
+from ingest.split import TooDense, records_of
 
 FIRST: Final = length_key(1)
 SECOND: Final = length_key(2)
@@ -125,7 +125,11 @@ def _protobuf(position: int, body: bytes, signal: str, refused: Refused) -> byte
     """Return a body as protobuf; of JSON with many requests the lines that cannot be read are refused one by one."""
     if not is_json(body):
         return b"" if body.isspace() and not _is_protobuf(body) else body
-    records = records_of(body)
+    try:
+        records = records_of(body)
+    except TooDense as error:
+        refused.add(position, str(error))
+        return b""
     parts = []
     for record in records:
         try:

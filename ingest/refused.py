@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
-from typing import Final, TypeVar
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final, Generic, TypeVar
 
 import msgspec
 import numpy as np
@@ -15,6 +16,9 @@ from ingest.scrub import Scrubber
 
 MAX_BODY_BYTES: Final = 2_048
 """How much of a body a dead letter keeps."""
+
+OWN_LETTERS: Final = 100
+"""How many refusals of one message have a letter each; the others of one reason share one, which counts them."""
 
 T = TypeVar("T")
 
@@ -95,23 +99,20 @@ class Refused:
 
     def letters(self) -> list[DeadLetter]:
         """Return the dead letters, in the order of the messages, with scrubbed bodies of at most 2 KiB."""
-        whole = [(position, reason, 0, 1) for position, reason in self._reasons.items()]
-        found = sorted(whole + self._parts())
-        bodies = excerpts([self._keep(self._bodies[position]) for position, *_ in found], self._scrubber)
+        found = gathered(
+            (int(self._offsets[position]), reason, rows, position) for position, reason, rows in self._found()
+        )
+        bodies = excerpts([self._keep(self._bodies[one.what]) for one in found], self._scrubber)
         return [
-            DeadLetter(self._input, int(self._offsets[position]), reason, body, part, rows)
-            for (position, reason, part, rows), body in zip(found, bodies, strict=True)
+            DeadLetter(self._input, one.offset, one.reason, body, one.part, one.rows)
+            for one, body in zip(found, bodies, strict=True)
         ]
 
-    def _parts(self) -> list[tuple[int, str, int, int]]:
-        """Return position, reason, part and rows of what was refused in part, numbered within each message."""
-        parts: list[tuple[int, str, int, int]] = []
-        numbered: Counter[int] = Counter()
-        for (position, reason), rows in sorted(self._rows.items()):
-            if position not in self._reasons:
-                parts.append((position, reason, numbered[position], rows))
-                numbered[position] += 1
-        return parts
+    def _found(self) -> list[tuple[int, str, int]]:
+        """Return position, reason and rows of all that was refused; of a message refused as a whole no rows beside."""
+        whole = [(position, reason, 1) for position, reason in self._reasons.items()]
+        parts = [(*key, rows) for key, rows in self._rows.items() if key[0] not in self._reasons]
+        return sorted(whole + parts)
 
     def _one_by_one(
         self, decode: Callable[[bytes], T], start: int, bodies: Sequence[bytes]
@@ -125,6 +126,35 @@ class Refused:
             except UNREADABLE as error:
                 self.add(position, why(body, error))
         return values, positions
+
+
+@dataclass(slots=True)
+class Gathered(Generic[T]):
+    """Refusals of one message that become one letter: the first of them is `what` the letter shows."""
+
+    offset: int
+    reason: str
+    part: int
+    rows: int
+    what: T
+
+
+def gathered(refusals: Iterable[tuple[int, str, int, T]]) -> list[Gathered[T]]:
+    """Return what becomes letters of refusals: (offset of the message, reason, rows, what was refused), in their order.
+
+    Letters of one message are numbered; beyond `OWN_LETTERS`, there is one for all of one reason.
+    """
+    given: Counter[int] = Counter()
+    kept: dict[tuple[int, int | str], Gathered[T]] = {}
+    for offset, reason, rows, what in refusals:
+        part = given[offset]
+        key = (offset, part if part < OWN_LETTERS else reason)
+        if key in kept:
+            kept[key].rows += rows
+            continue
+        kept[key] = Gathered(offset, reason, part, rows, what)
+        given[offset] += 1
+    return list(kept.values())
 
 
 def why(body: bytes, error: Exception) -> str:

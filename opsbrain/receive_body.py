@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import threading
-import zlib
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
 
 from engine.errors import DataError, Retryable
+from ingest.gunzip import inflated
 from opsbrain.keep import TooLarge, Unavailable
 
 BUSY_S: Final = 1.0  # bodies in memory are gone as soon as the disk or the broker has them
-_PIECE_BYTES: Final = 1 << 20
 _ZSTD_MAGIC: Final = b"\x28\xb5\x2f\xfd"
 
 
@@ -116,38 +115,29 @@ async def _joined(stream: AsyncIterator[bytes], told: int, limits: BodyLimits, h
 
 
 def decompressed(body: bytes, encoding: str, max_bytes: int, take: Callable[[int], None] = lambda size: None) -> bytes:
-    """Return a body as it was before its Content-Encoding; `take` is told of every byte before it is made.
+    """Return a body as it was before its Content-Encoding; `take` is told of what is made, a megabyte at a time.
 
     Raises TooLarge, UnknownEncoding, or DataError when it cannot be undone.
     """
     if encoding in ("", "identity"):
         return body
     if encoding in ("gzip", "x-gzip"):
-        return _inflated(body, 31, "gzip", max_bytes, take)
+        return _inflated(body, "gzip", max_bytes, take)
     if encoding in ("deflate", "zlib"):
-        return _inflated(body, 15, "deflate", max_bytes, take)
+        return _inflated(body, "deflate", max_bytes, take)
     if encoding == "zstd":
         return _unzstd(body, max_bytes, take)
     raise UnknownEncoding(f"Content-Encoding {encoding[:40]!r} is not understood; send gzip, deflate, zstd or none")
 
 
-def _inflated(body: bytes, wbits: int, name: str, max_bytes: int, take: Callable[[int], None]) -> bytes:
+def _inflated(body: bytes, name: str, max_bytes: int, take: Callable[[int], None]) -> bytes:
     parts: list[bytes] = []
     size = 0
-    while body:  # a gzip body may be several members, one after another
-        inflate = zlib.decompressobj(wbits)
-        while not inflate.eof:
-            try:
-                parts.append(inflate.decompress(body, _PIECE_BYTES))
-            except zlib.error as error:
-                raise DataError(f"the body is not {name}, or damaged") from error
-            size += len(parts[-1])
-            _check_size(size, max_bytes)
-            take(len(parts[-1]))
-            body = inflate.unconsumed_tail
-            if not parts[-1] and not body and not inflate.eof:
-                raise DataError(f"the {name} body is cut off")
-        body = inflate.unused_data
+    for part in inflated([body], name) if body else ():
+        size += len(part)
+        _check_size(size, max_bytes)
+        take(len(part))
+        parts.append(part)
     return b"".join(parts)
 
 

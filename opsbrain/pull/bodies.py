@@ -9,16 +9,12 @@ others      as they are, or not at all
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Iterable, Iterator
-from typing import Final
 
 import msgspec
 
 from engine.errors import DataError
-
-GZIP: Final = b"\x1f\x8b"
-_STEP: Final = 1 << 20
+from ingest.gunzip import MAGIC, inflated
 
 
 def unpacked(parts: Iterable[bytes], max_bytes: int) -> Iterator[bytes]:
@@ -27,7 +23,7 @@ def unpacked(parts: Iterable[bytes], max_bytes: int) -> Iterator[bytes]:
     Raises DataError when that is more than `max_bytes`, or when the gzip is damaged.
     """
     left = max_bytes
-    for part in _inflated(parts):
+    for part in _plain(parts):
         left -= len(part)
         if left < 0:
             raise DataError(f"it holds more than {max_bytes:,} bytes")
@@ -51,35 +47,14 @@ def bodies_of(parts: Iterable[bytes], format: str, max_bytes: int) -> Iterator[b
         yield bytes(held)
 
 
-def _inflated(parts: Iterable[bytes]) -> Iterator[bytes]:
+def _plain(parts: Iterable[bytes]) -> Iterator[bytes]:
     whole = _beginning_whole(parts)
     first = next(whole, b"")
-    if not first.startswith(GZIP):
+    if not first.startswith(MAGIC):
         yield first
         yield from whole
         return
-    inflate = zlib.decompressobj(wbits=31)
-    for part in _with(first, whole):
-        left = part
-        while left:
-            if inflate.eof:  # the next member of several
-                inflate = zlib.decompressobj(wbits=31)
-            try:
-                yield from _all_of(inflate, left)
-            except zlib.error as error:
-                raise DataError("its gzip is damaged") from error
-            left = inflate.unused_data
-    if not inflate.eof:
-        raise DataError("its gzip is cut off")
-
-
-def _all_of(inflate: zlib._Decompress, packed: bytes) -> Iterator[bytes]:
-    """Yield what `packed` adds, a megabyte at a time; a full one may leave more behind although no input is left."""
-    plain = inflate.decompress(packed, _STEP)
-    yield plain
-    while inflate.unconsumed_tail or len(plain) == _STEP:
-        plain = inflate.decompress(inflate.unconsumed_tail, _STEP)
-        yield plain
+    yield from inflated(_with(first, whole))
 
 
 def _beginning_whole(parts: Iterable[bytes]) -> Iterator[bytes]:
@@ -87,7 +62,7 @@ def _beginning_whole(parts: Iterable[bytes]) -> Iterator[bytes]:
     begun = b""
     for part in parts:
         begun += part
-        if len(begun) >= len(GZIP):
+        if len(begun) >= len(MAGIC):
             yield begun
             begun = b""
     if begun:

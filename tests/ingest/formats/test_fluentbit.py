@@ -277,11 +277,18 @@ def test_a_bad_record_takes_no_other_along(body: bytes) -> None:
 
 
 def test_many_bad_records_are_few_letters_that_count_them_all() -> None:
-    rows, letters = decode([*[7] * 150_000, LINE])
+    rows, letters = decode([*["a text of no use at all"] * 150_000, LINE])
     assert len(rows) == 1
     assert len(letters) <= 102
     assert sum(letter.rows for letter in letters) == 150_000
     assert len({letter.key for letter in letters}) == len(letters)
+
+
+def test_compressed_batches_are_undone_within_a_limit_for_them_all() -> None:
+    batch = gzip.compress(b"\x92\x00\xc6" + (9 << 20).to_bytes(4, "big") + b" " * (9 << 20))
+    rows, letters = decode(msgpack.packb(["app", batch, {"compressed": "gzip"}]) * 50)
+    assert not rows
+    assert 1 <= len(letters) <= 3, "the second would make it more than 16 MB"
 
 
 @pytest.mark.parametrize(
