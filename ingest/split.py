@@ -32,10 +32,7 @@ _NO_JSON: Final = "}"  # so that what begins with it is refused before anything 
 
 _AT_ONCE: Final = 65_536  # records: a message may hold a million, and each may be refused
 _LARGE_BYTES: Final = 1 << 18
-_DENSEST: Final = (
-    ((b",",), 5),
-    ((b"{", b"["), 8),
-)  # marks, and how many bytes of a large message there are to each, at least
+_DENSEST: Final = (((b",",), 5), ((b"{", b"["), 6))  # marks, and of how many bytes of a large message one may be one
 
 
 class TooDense(DataError):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import ExitStack
-from typing import Final
+from types import TracebackType
+from typing import Final, Self
 
 from starlette.applications import Starlette
 from starlette.routing import BaseRoute
@@ -29,6 +30,29 @@ def rules_of(http: Http, access: Access) -> Rules:
     if http.in_flight_mb < 4 * http.max_body_mb:
         raise ConfigError("http.in_flight_mb must be at least four times http.max_body_mb, or large bodies never fit")
     return Rules(access, BodyLimits(http.max_body_mb << 20, http.body_timeout_s), Budget(http.in_flight_mb << 20))
+
+
+class Served:
+    """What a process serves as long as it is open: a context manager, of which a subclass sets both attributes."""
+
+    _open: ExitStack
+    _servers: Servers
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, at: TracebackType | None) -> None:
+        self._open.close()
+
+    @property
+    def address(self) -> str:
+        """Return where it listens, as a URL."""
+        return self._servers.address
+
+    @property
+    def grpc_port(self) -> int:
+        """Return the port of OTLP over gRPC, or 0 when it is off."""
+        return self._servers.grpc_port
 
 
 def build_doors(

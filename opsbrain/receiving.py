@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from contextlib import ExitStack
-from types import TracebackType
 from typing import Final
 
 from starlette.requests import Request
@@ -13,7 +12,7 @@ from starlette.routing import Route
 
 from engine.errors import ConfigError
 from ingest.registry import FORMATS
-from opsbrain.doors import build_doors
+from opsbrain.doors import Served, build_doors
 from opsbrain.http_guard import access_of
 from opsbrain.kafka_config import kafka_config
 from opsbrain.kafka_keep import DELIVERY_S, KafkaKeep
@@ -25,7 +24,7 @@ from opsbrain.sources_api import sources_routes
 WAIT_S: Final = 0.5
 
 
-class Receiving:
+class Receiving(Served):
     """Everything of one `opsbrain receive`. Use as a context manager.
 
     It keeps no state of its own, but for what pulls remember in `store.folder`: switch a pull on in one process only.
@@ -45,22 +44,6 @@ class Receiving:
                 settings, access, keep, formats, others, tally, opened, grace_s=DELIVERY_S + 1
             )
             self._open = opened.pop_all()
-
-    def __enter__(self) -> Receiving:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, at: TracebackType | None) -> None:
-        self._open.close()
-
-    @property
-    def address(self) -> str:
-        """Return where it listens, as a URL."""
-        return self._servers.address
-
-    @property
-    def grpc_port(self) -> int:
-        """Return the port of OTLP over gRPC, or 0 when it is off."""
-        return self._servers.grpc_port
 
     def run(self, stopped: threading.Event) -> None:
         """Serve, and pull what settings name, until `stopped`; then answer what is under way."""

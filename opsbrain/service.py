@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import replace
-from types import TracebackType
 from typing import Final
 
 from engine.errors import ConfigError
@@ -17,7 +16,7 @@ from ingest.identity import Identity
 from ingest.registry import FORMATS, format_of
 from opsbrain.concluding import Conclusions, Deliverer
 from opsbrain.console import console_routes
-from opsbrain.doors import GRACE_S, build_doors
+from opsbrain.doors import GRACE_S, Served, build_doors
 from opsbrain.folder_lock import lock_folder
 from opsbrain.http_guard import access_of
 from opsbrain.journal import Journal
@@ -51,7 +50,7 @@ def wall_clock_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
-class Service:
+class Service(Served):
     """Everything of one `opsbrain up`. Use as a context manager, from one thread; nothing listens before `run`.
 
     Raises ConfigError or SourceError, one line each, when it cannot start: a setting is wrong, the folder cannot be
@@ -68,22 +67,6 @@ class Service:
         with ExitStack() as opened:
             self._build(settings, opened)
             self._open = opened.pop_all()
-
-    def __enter__(self) -> Service:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, at: TracebackType | None) -> None:
-        self._open.close()
-
-    @property
-    def address(self) -> str:
-        """Return where it listens, as a URL."""
-        return self._servers.address
-
-    @property
-    def grpc_port(self) -> int:
-        """Return the port of OTLP over gRPC, or 0 when it is off."""
-        return self._servers.grpc_port
 
     def stop(self) -> None:
         """Ask `run` to end. May be called from a signal handler or another thread."""
