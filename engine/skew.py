@@ -19,16 +19,24 @@ SKEWED: Final = 1_000_000
 def not_from_the_future(
     rows: pl.DataFrame, offsets: Sequence[int], received_ms: Sequence[int], input: str, ahead_ms: int
 ) -> tuple[pl.DataFrame, list[DeadLetter]]:
-    """Return the rows that lie at most `ahead_ms` after their message came in; each other message is a dead letter.
+    """Return the rows that lie at most `ahead_ms` after their message came in; the others are dead letters.
+
+    Where rows lie ahead at all, those returned have a column `_clock`: their time, or when their message came in if
+    that is earlier. It is what moves the watermark: a sender whose clock is ahead makes nobody else late.
 
     `received_ms` are aligned with `offsets`; 0 says that it is not known. Cost: two comparisons where nothing is wrong.
     """
     known = [time for time in received_ms if time > 0]
-    if rows.is_empty() or not known or int(rows["ts_ms"].to_numpy().max()) <= min(known) + ahead_ms:
+    if rows.is_empty() or not known or int(rows["ts_ms"].to_numpy().max()) <= min(known):
         return rows, []
     came = pl.DataFrame({"offset": offsets, "came_ms": received_ms}, schema={"offset": pl.Int64, "came_ms": pl.Int64})
     judged = rows.join(came.unique("offset"), on="offset", how="left", maintain_order="left")
-    early = (judged["came_ms"] > 0) & (judged["ts_ms"] > judged["came_ms"] + ahead_ms)
+    is_known = judged["came_ms"] > 0
+    clock = pl.when(is_known).then(pl.min_horizontal("ts_ms", "came_ms")).otherwise(pl.col("ts_ms"))
+    rows = rows.with_columns(judged.select(clock.alias("_clock")).to_series())
+    early = is_known & (judged["ts_ms"] > judged["came_ms"] + ahead_ms)
+    if not early.any():
+        return rows, []
     letters = [
         DeadLetter(input, offset, _why(ahead), "", part=SKEWED, rows=rows)
         for offset, ahead, rows in judged.filter(early)

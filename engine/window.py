@@ -155,7 +155,9 @@ class WindowStep:
         if rows.is_empty():
             return []
         rows = rows.with_columns(_start=pl.col("ts_ms") // self.resolution_ms * self.resolution_ms)
-        before = rows["ts_ms"].cum_max().shift(1, fill_value=-1).clip(lower_bound=self._latest_ms)
+        clock = rows["_clock" if "_clock" in rows.columns else "ts_ms"]  # `_clock`: see engine.skew
+        rows = rows.drop("_clock", strict=False)
+        before = clock.cum_max().shift(1, fill_value=-1).clip(lower_bound=self._latest_ms)
         closed = before - self._config.lateness_ms
         is_late = (rows["_start"] + self.resolution_ms <= closed) | (
             rows["_start"] + self.resolution_ms <= self._emitted_ms
@@ -166,7 +168,7 @@ class WindowStep:
         wanted = self._admitted(rows.filter(~is_late), closed.filter(~is_late))
         for (start,), part in wanted.partition_by("_start", as_dict=True, maintain_order=True).items():
             self._hold(int(start), part.drop("_start"))
-        self._latest_ms = max(self._latest_ms, _greatest(rows["ts_ms"]))
+        self._latest_ms = max(self._latest_ms, _greatest(clock))
         messages = self._late(late.drop("_start", "_key", strict=False))
         return messages + self._close(self._latest_ms - self._config.lateness_ms)
 
