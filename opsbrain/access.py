@@ -6,7 +6,9 @@ receivers.hook_token        hooks
 receivers.gitlab_token      /hooks/gitlab, as X-Gitlab-Token
 receivers.github_secret     /hooks/github, as the key of X-Hub-Signature-256
 
-A door with no token set for it is open to this machine alone. Tokens are compared in constant time and never shown.
+`/receive/{format}` of what comes by hook is behind the door of that hook. Nothing is signed there: where GitHub must
+sign, /receive/github wants a token. A door with no token set for it is open to this machine alone. Tokens are compared
+in constant time and never shown.
 """
 
 from __future__ import annotations
@@ -21,6 +23,8 @@ from collections.abc import Mapping
 from typing import Final
 
 from engine.errors import ConfigError
+from opsbrain.endpoints import ENDPOINTS, RECEIVE
+from opsbrain.endpoints import HOOKS as HOOK_PATHS
 from opsbrain.settings import Http, Receivers
 
 CONSOLE: Final = "console"
@@ -28,8 +32,10 @@ INGEST: Final = "ingest"
 HOOKS: Final = "hooks"
 GITLAB: Final = "gitlab"
 GITHUB: Final = "github"
+UNSIGNED: Final = "unsigned"
 
-_INGEST_PATHS: Final = ("/receive/", "/api/v1/write", "/v1/", "/fluentbit", "/events")
+_INGEST_PATHS: Final = (RECEIVE, "/api/v1/write", "/v1/", "/fluentbit", "/events")
+_HOOK_FORMATS: Final = frozenset(name for path, name in ENDPOINTS.items() if path.startswith(HOOK_PATHS))
 _SIGNATURE: Final = "sha256="
 
 
@@ -48,12 +54,12 @@ class Access:
             INGEST: _given(ingest, everything),
             HOOKS: _given(hook, ingest, everything),
         }
-        self._tokens |= {GITLAB: self._tokens[HOOKS], GITHUB: self._tokens[HOOKS]}
+        self._tokens |= dict.fromkeys((GITLAB, GITHUB, UNSIGNED), self._tokens[HOOKS])
         self._gitlab = _given(gitlab) or self._tokens[HOOKS]
 
     def needs_token(self, door: str) -> bool:
         """Return whether something must be borne or signed at that door."""
-        own = {GITLAB: bool(self._gitlab), GITHUB: bool(self._github)}
+        own = {GITLAB: bool(self._gitlab), GITHUB: bool(self._github), UNSIGNED: bool(self._github)}
         return bool(self._tokens[door]) or own.get(door, False)
 
     def opens(self, door: str, headers: Mapping[str, str]) -> bool:
@@ -61,6 +67,16 @@ class Access:
         if not self.needs_token(door) or _is_among(_borne(headers), self._tokens[door]):
             return True
         return door == GITLAB and _is_among([headers.get("x-gitlab-token", "").encode()], self._gitlab)
+
+    def why_not(self, door: str, headers: Mapping[str, str]) -> tuple[str, str]:
+        """Return what is wrong with what does not open a door, as it is logged and as the stranger is told."""
+        if door == GITHUB and "x-hub-signature-256" in headers:
+            return "wrong signature", "the signature does not fit: X-Hub-Signature-256"
+        if door == GITLAB and "x-gitlab-token" in headers:
+            return "wrong token", "X-Gitlab-Token does not fit"
+        if any(_borne(headers)):
+            return "wrong token", "the token that is borne does not fit here"
+        return "no token", "a token is needed: Authorization: Bearer TOKEN"
 
     def may_be_signed(self, headers: Mapping[str, str]) -> bool:
         """Return whether a request to GitHub's hook bears what may be a signature of its body."""
@@ -75,9 +91,12 @@ class Access:
 
 def door_of(path: str) -> str:
     """Return the door that a path is behind."""
-    if path.startswith("/hooks/"):
-        name = path.removeprefix("/hooks/").strip("/")
+    if path.startswith(HOOK_PATHS):
+        name = path.removeprefix(HOOK_PATHS).strip("/")
         return name if name in (GITLAB, GITHUB) else HOOKS
+    name = path.removeprefix(RECEIVE).strip("/") if path.startswith(RECEIVE) else ""
+    if name in _HOOK_FORMATS:
+        return {GITLAB: GITLAB, GITHUB: UNSIGNED}.get(name, HOOKS)
     return INGEST if path.startswith(_INGEST_PATHS) else CONSOLE
 
 

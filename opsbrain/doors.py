@@ -18,9 +18,10 @@ from opsbrain.keep import Keep
 from opsbrain.listening import listening
 from opsbrain.otlp_grpc import OtlpServer
 from opsbrain.receive_body import BodyLimits, Budget
-from opsbrain.receivers import Receivers, Rules, Tally
+from opsbrain.receivers import Receivers, Rules
 from opsbrain.serving import Servers
 from opsbrain.settings import Http, Settings
+from opsbrain.tally import Tally
 
 GRACE_S: Final = 3.0  # for requests under way when we are asked to stop
 
@@ -71,7 +72,7 @@ def build_doors(
     """
     http, rules = settings.http, rules_of(settings.http, access)
     receivers = Receivers(keep, formats, rules, tally)
-    app = HttpGuard(Starlette(routes=[*receivers.routes(), *others], exception_handlers=FAILURES), http, access)
+    app = HttpGuard(Starlette(routes=[*receivers.routes(), *others], exception_handlers=FAILURES), http, access, tally)
     listener = opened.enter_context(listening(http.host, http.port))
     grpc = _grpc(settings, keep, formats, rules, tally, opened)
     return Servers(app, listener, grpc, grace_s), app

@@ -13,6 +13,8 @@ OTLP: Final[Mapping[str, str]] = {
     "/v1/traces": "otlp-spans",
 }
 EVENTS: Final = "/events"
+HOOKS: Final = "/hooks/"
+RECEIVE: Final = "/receive/"
 ENDPOINTS: Final[Mapping[str, str]] = {
     REMOTE_WRITE: "prometheus-remote-write",
     **OTLP,

@@ -11,7 +11,7 @@ Source: https://opentelemetry.io/docs/specs/otlp/, OTLP/gRPC.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
@@ -22,11 +22,14 @@ from opsbrain.endpoints import GRPC_METHODS
 from opsbrain.keep import Keep, NoPlace, TooLarge, Unavailable
 from opsbrain.listening import listening
 from opsbrain.receive_body import BUSY_S
-from opsbrain.receivers import Rules, Tally
+from opsbrain.receivers import Rules
 from opsbrain.replies import rpc_status
+from opsbrain.tally import Tally
 
 if TYPE_CHECKING:
     import grpc
+
+    Behaviour = Callable[[Iterator[bytes], grpc.ServicerContext], bytes]
 
 _STATUS_DETAILS: Final = "grpc-status-details-bin"
 _WORKERS: Final = (2, 8)  # each holds one message; more senders wait, and their messages with them
@@ -77,6 +80,20 @@ class _Exports:
     def access(self) -> Access:
         """Return who may call."""
         return self._rules.access
+
+    def stranger(self, method: str, borne: Mapping[str, str]) -> Behaviour:
+        """Return what refuses a call that bears no token that fits; its message is never read."""
+
+        def refuse(requests: Iterator[bytes], context: grpc.ServicerContext) -> bytes:
+            import grpc
+
+            what, why = self.access.why_not(INGEST, borne)
+            self._tally.add(GRPC_METHODS[method], grpc.StatusCode.UNAUTHENTICATED.name)
+            self._tally.stranger(method, what)
+            _refuse(context, grpc.StatusCode.UNAUTHENTICATED, why, None)
+            return b""
+
+        return refuse
 
     def export(self, format: str, requests: Iterator[bytes], context: grpc.ServicerContext) -> bytes:
         """Take one message; ends by an exception of gRPC's when it is not kept."""
@@ -137,18 +154,12 @@ def _handler(exports: _Exports) -> Any:
             if format is None:
                 return None
             borne = {name: value for name, value in details.invocation_metadata if isinstance(value, str)}
-            behaviour = partial(exports.export, format) if exports.access.opens(INGEST, borne) else _unauthenticated
+            opened = exports.access.opens(INGEST, borne)
+            behaviour = partial(exports.export, format) if opened else exports.stranger(details.method, borne)
             # as a stream of one: so a stranger's message is never read, and a slow one can be given up
             return grpc.stream_unary_rpc_method_handler(behaviour)
 
     return Handler()
-
-
-def _unauthenticated(requests: Iterator[bytes], context: grpc.ServicerContext) -> bytes:
-    import grpc
-
-    _refuse(context, grpc.StatusCode.UNAUTHENTICATED, "a token is needed: metadata authorization: Bearer TOKEN", None)
-    return b""
 
 
 def _refuse(context: grpc.ServicerContext, code: grpc.StatusCode, why: str, retry_after_s: float | None) -> None:

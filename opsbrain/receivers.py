@@ -17,8 +17,6 @@ What is refused is not kept:
 
 from __future__ import annotations
 
-import threading
-from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -47,6 +45,7 @@ from opsbrain.replies import (
     busy_status,
     media_of,
 )
+from opsbrain.tally import Tally
 
 _GITHUB: Final = "/hooks/github"
 _THREADS: Final = 32  # each waits for the disk or the broker; the console has threads of its own
@@ -68,26 +67,6 @@ class Rules:
     access: Access
     limits: BodyLimits
     budget: Budget
-
-
-class Tally:
-    """Counts requests by format and outcome; thread-safe."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._counts: dict[str, Counter[str]] = {}
-
-    def add(self, format: str, outcome: str, size: int = 0) -> None:
-        """Count one request of a format; `outcome` is "kept" or its status."""
-        with self._lock:
-            counts = self._counts.setdefault(format, Counter())
-            counts[outcome] += 1
-            counts["bytes"] += size
-
-    def counts(self) -> dict[str, dict[str, int]]:
-        """Return requests by outcome, and the bytes kept, of each format that was asked for."""
-        with self._lock:
-            return {name: dict(one) for name, one in sorted(self._counts.items())}
 
 
 class Receivers:
@@ -124,6 +103,8 @@ class Receivers:
             retry_after_s, why = error.retry_after_s, str(error)
         except (DataError, NoPlace) as error:
             status, why = _STATUS.get(type(error), 400), str(error)
+            if isinstance(error, BadSignature):
+                self._tally.stranger(request.url.path, "wrong signature")
         except ClientDisconnect:
             status, why = 400, "the connection was closed before the body was whole"
         self._tally.add(self._format_of(request), str(status))
@@ -179,7 +160,7 @@ class Receivers:
         with self._unsigned.holding() as few:
             raw = await self._whole(request, few)
             if not access.is_signed(request.headers, raw):
-                raise BadSignature("X-Hub-Signature-256 is not that of this body and receivers.github_secret")
+                raise BadSignature("the signature does not fit: X-Hub-Signature-256 is not that of this body")
             held.take(few.bytes)
             return raw
 

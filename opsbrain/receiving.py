@@ -17,9 +17,9 @@ from opsbrain.http_guard import access_of
 from opsbrain.kafka_config import kafka_config
 from opsbrain.kafka_keep import DELIVERY_S, KafkaKeep
 from opsbrain.pull import pullers_of
-from opsbrain.receivers import Tally
 from opsbrain.settings import Settings
 from opsbrain.sources_api import sources_routes
+from opsbrain.tally import Tally
 
 WAIT_S: Final = 0.5
 
@@ -37,7 +37,7 @@ class Receiving(Served):
         with ExitStack() as opened:
             keep = opened.enter_context(KafkaKeep(kafka, topics_of(settings), settings.http.max_body_mb << 20))
             self._pulls = pullers_of(settings, keep, settings.store.folder)
-            tally = Tally()
+            self._tally = tally = Tally()
             others = [Route("/healthz", _health), *sources_routes(lambda: (), tally)]
             formats = list(FORMATS)
             self._servers, self.app = build_doors(
@@ -53,6 +53,7 @@ class Receiving(Served):
         try:
             while not stopped.wait(WAIT_S):
                 self._servers.check()
+                self._tally.say()
                 for one in self._pulls:
                     one.check()
         finally:

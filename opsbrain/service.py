@@ -30,13 +30,13 @@ from opsbrain.pull import backfill_of, pullers_of
 from opsbrain.pull.base import PullThread
 from opsbrain.pull.prometheus_backfill import FORMAT as HISTORY
 from opsbrain.pull.prometheus_backfill import PrometheusBackfill
-from opsbrain.receivers import Tally
 from opsbrain.recent import Recent
 from opsbrain.report.view import ReportView
 from opsbrain.settings import Settings
 from opsbrain.sources import Source
 from opsbrain.sources_api import sources_routes
 from opsbrain.store import Store
+from opsbrain.tally import Tally
 from opsbrain.wiring import engine_config, scrubber_of
 
 JOURNAL: Final = "journal"
@@ -84,6 +84,7 @@ class Service(Served):
                 if not self.live.step(self._clock()):
                     self._woken.wait(WAIT_S)
                 self._servers.check()
+                self._tally.say()
                 for one in self._pulls:
                     one.check()
         finally:
@@ -130,6 +131,7 @@ class Service(Served):
         opened.callback(os.close, lock_folder(folder, who="`opsbrain up`", remedy="set store.folder"))
         journals = _journals(settings, opened)
         keep, tally = JournalKeep(journals, self._clock, self._woken.set), Tally()
+        self._tally = tally
         console = [*console_routes(self._view), *sources_routes(self.sources, tally)]
         self._servers, self._app = build_doors(settings, access, keep, list(FORMATS), console, tally, opened)
         give_up_after_ms = settings.notify.give_up_after_s * 1000

@@ -14,8 +14,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from opsbrain.receivers import Tally
 from opsbrain.sources import Source
+from opsbrain.tally import Tally
 
 _HEADERS: Final = {"cache-control": "no-store", "x-content-type-options": "nosniff"}
 

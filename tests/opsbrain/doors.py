@@ -15,9 +15,10 @@ from opsbrain.endpoints import ENDPOINTS, KUBERNETES_EVENTS
 from opsbrain.http_guard import HttpGuard, access_of
 from opsbrain.otlp_grpc import OtlpServer
 from opsbrain.receive_body import BodyLimits, Budget
-from opsbrain.receivers import Receivers, Rules, Tally
+from opsbrain.receivers import Receivers, Rules
 from opsbrain.settings import Http
 from opsbrain.settings import Receivers as ReceiverSettings
+from opsbrain.tally import Tally
 
 HERE = "http://127.0.0.1:8080"
 EVERY_FORMAT = (*sorted(set(ENDPOINTS.values())), KUBERNETES_EVENTS)
@@ -52,7 +53,8 @@ class Doors:
         self.access = access_of(self.http, self.receivers)
         self.rules = Rules(self.access, self.limits, self.budget)
         receivers = Receivers(self.kept, self.formats, self.rules, self.tally)
-        self.app = HttpGuard(Starlette(routes=receivers.routes(), exception_handlers=FAILURES), self.http, self.access)
+        app = Starlette(routes=receivers.routes(), exception_handlers=FAILURES)
+        self.app = HttpGuard(app, self.http, self.access, self.tally)
         self.client = TestClient(self.app, base_url=HERE)
 
     def post(self, path: str, body: bytes = b"{}", **headers: str):

@@ -31,6 +31,7 @@ from opsbrain.replies import rpc_status
 from opsbrain.secrets import Secret
 from opsbrain.settings import Http
 from opsbrain.settings import Receivers as ReceiverSettings
+from opsbrain.tally import Tally
 from tests.opsbrain.doors import Doors
 
 WRITE = {"content_type": "application/x-protobuf", "content_encoding": "snappy"}
@@ -382,3 +383,72 @@ def test_without_a_console_the_counters_are_behind_the_shippers_token() -> None:
     access = access_of(http, receivers, console=False)
     assert not access.opens("console", {})
     assert access.opens("console", {"authorization": "Bearer t0ken"})
+
+
+def test_strangers_are_counted_and_said_once_a_minute(caplog) -> None:
+    now_s = [0.0]
+    doors = Doors(OPEN_TO_ALL, GUARDED, tally=Tally(lambda: now_s[0]))
+    for _ in range(12):
+        doors.post("/v1/logs", **bearer("hunter2-not-ours"))
+    doors.post("/receive/hunter2-not-ours")
+    doors.client.get("/hunter2-not-ours", headers=bearer("hunter2-not-ours"))
+    doors.client.get("/")  # so browsers begin
+    doors.post("/hooks/github", b"{}", **signed(b"other"))
+    now_s[0] = 61.0
+    doors.tally.say()
+    doors.tally.say()
+    assert [one.getMessage() for one in caplog.records] == [
+        "wrong token at /v1/logs (1 time)",
+        "no token at /receive/... (1 time), wrong signature at /hooks/github (1 time), "
+        "wrong token at /v1/logs (11 times), wrong token at the console (1 time)",
+    ]
+    told = doors.tally.counts()
+    assert {name: one["401"] for name, one in told.items()} == {
+        "otlp-logs": 12,
+        "unknown": 1,
+        "console": 2,
+        "github": 1,
+    }
+
+
+def test_a_refusal_says_what_does_not_fit_and_no_more() -> None:
+    doors = Doors(OPEN_TO_ALL, GUARDED)
+    said = [
+        doors.post("/v1/logs").text,
+        doors.post("/v1/logs", **bearer("x")).text,
+        doors.post("/hooks/gitlab", x_gitlab_token="x").text,
+        doors.post("/hooks/github", x_hub_signature_256="sha256=x").text,
+        doors.post("/hooks/github", b"{}", **signed(b"x")).json()["error"],
+    ]
+    assert said == [
+        "a token is needed: Authorization: Bearer TOKEN\n",
+        "the token that is borne does not fit here\n",
+        "X-Gitlab-Token does not fit\n",
+        "the signature does not fit: X-Hub-Signature-256\n",
+        "the signature does not fit: X-Hub-Signature-256 is not that of this body",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("receivers", "opened", "closed"),
+    [
+        (ReceiverSettings(gitlab_token=Secret(GITLAB)), "github", "gitlab"),
+        (ReceiverSettings(github_secret=Secret(GITHUB)), "gitlab", "github"),
+        (ReceiverSettings(hook_token=Secret(HOOK)), "fluentbit", "argocd"),
+        (ReceiverSettings(ingest_token=Secret(SHIPPER), hook_token=Secret(HOOK)), None, "argocd"),
+    ],
+)
+def test_no_way_leads_around_the_secret_of_a_hook(receivers, opened: str | None, closed: str) -> None:
+    doors = Doors(Http(), receivers)
+    for path in (f"/receive/{closed}", f"/receive/{closed}/", f"/hooks/{closed}"):
+        assert doors.post(path).status_code == 401
+    if opened is not None:
+        assert doors.post(f"/receive/{opened}").status_code == 202
+    assert doors.kept.bodies == ([(opened, b"{}")] if opened else [])
+
+
+def test_a_signature_is_worth_nothing_where_none_is_looked_at() -> None:
+    doors = Doors(Http(), ReceiverSettings(github_secret=Secret(GITHUB), hook_token=Secret(HOOK)))
+    assert doors.post("/receive/github", b"{}", **signed(b"{}")).status_code == 401
+    assert doors.post("/receive/github", b"{}", **bearer(HOOK)).status_code == 202
+    assert doors.post("/receive/gitlab", b"{}", x_gitlab_token=HOOK).status_code == 202

@@ -103,6 +103,7 @@ def test_only_who_bears_a_token_is_heard(stack: ExitStack) -> None:
     call = caller(doors, stack)
     for metadata in (None, [("authorization", "Bearer wrong")], [("x-gitlab-token", "shipper")]):
         assert refusal(call, LOGS, b"x", metadata=metadata).code() is grpc.StatusCode.UNAUTHENTICATED
+    assert doors.tally.counts()["otlp-logs"]["UNAUTHENTICATED"] == 3
     for metadata in ([("authorization", "Bearer shipper")], [("authorization", "Bearer console")]):
         assert call(LOGS, b"x", metadata=metadata) == b""
     assert len(doors.kept.bodies) == 2

@@ -21,8 +21,8 @@ from opsbrain.http_guard import access_of
 from opsbrain.journal import Journal
 from opsbrain.journal_reader import JournalReader, Messages
 from opsbrain.keep import JournalKeep
-from opsbrain.receivers import Tally
 from opsbrain.settings import Http, Settings
+from opsbrain.tally import Tally
 from tests.parts.processes import eventually
 
 LOGS, METRICS, SPANS = FORMATS = ("otlp-logs", "otlp-metrics", "otlp-spans")
