@@ -8,7 +8,6 @@ from __future__ import annotations
 import logging
 import sqlite3
 import threading
-from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Final
@@ -16,10 +15,12 @@ from typing import Final
 from engine.errors import OpsBrainError
 from engine.types import DeadLetter, Fix, Incident, Phase
 from opsbrain.collect import Collected
+from opsbrain.dead_reasons import DeadReasons
 from opsbrain.notify.delivery import Notifier
 from opsbrain.notify.dispatch import Dispatcher
 from opsbrain.notify.outbox import FILE_NAME, Outbox
 from opsbrain.output import printable
+from opsbrain.report.words import plural
 from opsbrain.store import Store
 
 ROUND_S: Final = 5.0  # how often retries and repeats are looked for when nothing new came
@@ -30,24 +31,26 @@ _log = logging.getLogger(__name__)
 
 
 class DeadLetterLog:
-    """Says in the log that dead letters come in: at most one line each LOG_EVERY_MS, with what came since the last."""
+    """Says in the log that dead letters come in: at most one line each LOG_EVERY_MS, with what came since the last.
+
+    It has the rows of each input, and the most frequent reason of all.
+    """
 
     def __init__(self) -> None:
-        self._counts: Counter[str] = Counter()
-        self._first = ""
+        self._reasons = DeadReasons()
         self._said_ms: int | None = None
 
     def take(self, letters: Iterable[DeadLetter], now_ms: int) -> None:
         """Count `letters`, and say so if it is time."""
-        for one in letters:
-            self._first = self._first or one.reason
-            self._counts[one.input] += 1
-        if not self._counts or (self._said_ms is not None and now_ms - self._said_ms < LOG_EVERY_MS):
+        self._reasons.take(letters)
+        if not self._reasons or (self._said_ms is not None and now_ms - self._said_ms < LOG_EVERY_MS):
             return
-        counts = ", ".join(f"{name} {count:,}" for name, count in sorted(self._counts.items()))
-        _log.warning("dead letters: %s, first: %s", counts, printable(self._first))
-        self._counts.clear()
-        self._first = ""
+        rows = self._reasons.rows()
+        counts = ", ".join(f"{name} {plural(count, 'row')}" for name, count in rows.items())
+        most = [(-n, name, reason) for name in rows for reason, n in self._reasons.most_frequent(name).items()]
+        count, name, reason = min(most)
+        _log.warning("dead letters: %s; most often: %s of %s: %s", counts, f"{-count:,}", name, printable(reason))
+        self._reasons.clear()
         self._said_ms = now_ms
 
 

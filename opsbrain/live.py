@@ -30,6 +30,7 @@ from engine.schemas import empty
 from engine.skew import not_from_the_future
 from engine.types import DeadLetter, Records, State
 from opsbrain.collect import Collected
+from opsbrain.dead_reasons import DeadReasons
 from opsbrain.journal import Journal
 from opsbrain.journal_reader import Damaged, Entry, IdleMark, JournalReader
 from opsbrain.live_view import Received
@@ -110,6 +111,7 @@ class Live:
         self._dirty = False
         resume = self._resume(inputs)
         positions: Mapping[str, int] = resume.get(PART, {}).get("positions", {})
+        self._reasons = DeadReasons(resume.get(PART, {}).get("dead_reasons"))
         kinds = {one.name: one.format.kind for one in inputs}
         self._pipeline = Pipeline(config.engine, kinds, config.scopes, self._collected, tap, resume)
         self._inputs = {one.name: _opened(one, positions.get(one.name), started_ms) for one in inputs}
@@ -145,6 +147,7 @@ class Live:
                 late=window.counts["late"],
                 duplicate=window.counts["duplicate"],
                 dead_lettered=letters.get(name, 0),
+                dead_reasons=self._reasons.most_frequent(name),
                 dropped=dict(window.dropped),
                 crowded=dict(window.crowded),
                 latest_ms=window.latest_ms,
@@ -201,6 +204,7 @@ class Live:
         if isinstance(entry, Damaged):
             reason = f"the journal is damaged: records {entry.offset} to {entry.until - 1} cannot be read"
             letter = DeadLetter(name, entry.offset, reason, "")
+            self._reasons.take([letter])
             self._pipeline.feed(Records(kind, empty(kind), name, entry.until), [letter])
             return
         running.heard_ms = max(running.heard_ms, entry.received_ms[-1])
@@ -210,7 +214,9 @@ class Live:
         ahead_ms = self._config.engine.window.future_ms
         frame, early = not_from_the_future(frame, entry.offsets, entry.received_ms, name, ahead_ms)
         records = Records(kind, frame, name, entry.offsets[-1] + 1)
-        self._pipeline.feed(records, [*decoded.letters, *early], decoded.dropped)
+        letters = [*decoded.letters, *early]
+        self._reasons.take(letters)
+        self._pipeline.feed(records, letters, decoded.dropped)
         for metric in self._pipeline.windows[name].newly_crowded():
             _log.warning(OVER_THE_LIMIT, name, printable(metric))
 
@@ -249,7 +255,8 @@ class Live:
         self._collected.late.clear()  # counted by the window steps
 
     def _part(self, positions: Mapping[str, int]) -> State:
-        return {"version": 1, "positions": dict(positions), "checkpoints": self._checkpoints + 1} | _shape(self._config)
+        so_far = {"positions": dict(positions), "checkpoints": self._checkpoints + 1}
+        return {"version": 1, "dead_reasons": self._reasons.state()} | so_far | _shape(self._config)
 
     def _resume(self, inputs: Sequence[Input]) -> dict[str, State]:
         last = self._store.last()

@@ -17,6 +17,7 @@ class Source:
     late            rows that came after their window had closed
     duplicate       rows that had come before, while their window was open
     dead_lettered   rows that could not be used; the dead letters say why
+    dead_reasons    the most frequent reasons of these, most rows first
     dropped         rows left out on purpose, by reason
     scrubbed        secrets and personal data taken out, by kind, since the start of this process
     crowded         metrics with more label sets than are let in, and how many of their rows were dropped
@@ -29,6 +30,7 @@ class Source:
     late: int = 0
     duplicate: int = 0
     dead_lettered: int = 0
+    dead_reasons: Mapping[str, int] = field(default_factory=dict)
     dropped: Mapping[str, int] = field(default_factory=dict)
     scrubbed: Mapping[str, int] = field(default_factory=dict)
     crowded: Mapping[str, int] = field(default_factory=dict)
@@ -58,6 +60,7 @@ class Source:
             "dropped": dict(sorted(self.dropped.items())),
             "duplicate": self.duplicate,
             "dead_lettered": self.dead_lettered,
+            "dead_reasons": dict(self.dead_reasons),
             "scrubbed": dict(sorted(self.scrubbed.items())),
             "crowded": dict(sorted(self.crowded.items())),
             "alarms": self.alarms,

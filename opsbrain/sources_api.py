@@ -1,7 +1,8 @@
 """`GET /sources`: per input what came and what became of it, and per format how many requests came.
 
 {"sources": [{"name", "kind", "received", "accepted", "late", "dropped": {reason: rows}, "duplicate", "dead_lettered",
-              "scrubbed": {kind: n}, "crowded": {metric: rows}, "alarms": [...], "newest_ms"}],
+              "dead_reasons": {reason: rows, the most frequent three}, "scrubbed": {kind: n}, "crowded": {metric: rows},
+              "alarms": [...], "newest_ms"}],
  "requests": {format: {"kept": n, "bytes": n, status: n}}}
 """
 

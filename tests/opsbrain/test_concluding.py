@@ -78,11 +78,15 @@ def test_a_deliverer_stops_at_once_when_nothing_is_under_way(tmp_path: Path) -> 
 
 def test_dead_letters_are_said_once_a_minute(caplog):
     log = DeadLetterLog()
-    letters = [DeadLetter("logs", 1, "no JSON\x1b[31m", "x"), DeadLetter("logs", 2, "other", "x")]
+    letters = [
+        DeadLetter("events", 1, "other", "x"),
+        DeadLetter("logs", 1, "no JSON\x1b[31m", "x", rows=1_500),
+        DeadLetter("logs", 2, "other", "x"),
+    ]
     for now_ms in (0, 10_000, 59_999, 60_000):
         log.take(letters, now_ms)
     log.take([], 200_000)
     assert [one.getMessage() for one in caplog.records] == [
-        "dead letters: logs 2, first: no JSON [31m",
-        "dead letters: logs 6, first: no JSON [31m",
+        "dead letters: events 1 row, logs 1,501 rows; most often: 1,500 of logs: no JSON [31m",
+        "dead letters: events 3 rows, logs 4,503 rows; most often: 4,500 of logs: no JSON [31m",
     ]

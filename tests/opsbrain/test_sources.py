@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import html
 import json
 import time
 from pathlib import Path
 
 from starlette.testclient import TestClient
 
+from engine.types import DeadLetter
+from opsbrain.dead_reasons import MAX_REASONS, DeadReasons
 from opsbrain.report.page import render_report
 from opsbrain.report.view import ReportView
 from opsbrain.service import Service
@@ -55,6 +58,8 @@ def test_each_row_is_told_under_its_input(tmp_path: Path) -> None:
     logs, metrics = sources["fluentbit"], sources["prometheus-adapter"]
     assert [logs[what] for what in ("received", "accepted", "late", "duplicate", "dead_lettered")] == [7, 2, 2, 2, 1]
     assert logs["scrubbed"]["password"] == 2
+    (reason,) = logs["dead_reasons"]
+    assert logs["dead_reasons"][reason] == 1 and f"1 dead-lettered: {reason}" in html.unescape(page)
     assert [metrics[what] for what in ("received", "accepted", "duplicate")] == [7, 4, 3]
     assert logs["newest_ms"] == T0_S * 1000 and logs["kind"] == "logs"
     assert told["requests"]["fluentbit"]["kept"] == 3 and told["requests"]["fluentbit"]["415"] == 1
@@ -70,6 +75,17 @@ def test_a_crowded_metric_is_an_alarm_in_plain_words() -> None:
     assert alarm.startswith("hits has more label sets than are let in") and "7 rows" in alarm
     page = render_report(ReportView("live", sources=[source]))
     assert alarm in page and "label cardinality of hits 7" in page
+
+
+def test_the_most_frequent_reasons_are_told_and_no_sender_makes_them_many() -> None:
+    counted = DeadReasons()
+    for number in range(300):
+        counted.take([DeadLetter("logs", number, f"reason {number}", "", rows=number + 1)])
+    state = counted.state()
+    assert len(state["logs"]) == MAX_REASONS + 1 and counted.rows() == {"logs": 300 * 301 // 2}
+    assert list(counted.most_frequent("logs").values()) == [300 * 301 // 2 - 5_050, 100, 99]
+    assert DeadReasons(state).most_frequent("logs") == counted.most_frequent("logs")
+    assert counted.most_frequent("events") == {}
 
 
 def test_names_that_senders_choose_cannot_break_the_page() -> None:
