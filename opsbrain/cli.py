@@ -9,7 +9,6 @@ from typing import Annotated
 
 import typer
 
-from opsbrain import memory  # noqa: F401, I001 - first, before anything loads polars
 from engine.errors import ConfigError, OpsBrainError
 from opsbrain import __version__
 from opsbrain.commands import (
