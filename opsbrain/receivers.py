@@ -30,8 +30,9 @@ from starlette.routing import Route
 
 from engine.errors import DataError, Retryable
 from ingest.split import TooDense, records_of
-from opsbrain.access import Access
+from opsbrain.access import GITHUB, Access
 from opsbrain.endpoints import ENDPOINTS, EVENTS, OTLP, REMOTE_WRITE, events_format
+from opsbrain.github_form import FORM, payload_of
 from opsbrain.keep import Keep, NoPlace, TooLarge, Unavailable
 from opsbrain.receive_body import BodyLimits, Budget, Held, UnknownEncoding, decompressed, read_body
 from opsbrain.remote_write_http import PROTO_2, message_of, undone, written
@@ -145,6 +146,8 @@ class Receivers:
 
         def keep() -> Told:
             body = self._undone(raw, request, held)
+            if name == GITHUB and media_of(request.headers) == FORM:
+                body = payload_of(body, held.take)
             return self._kept(events_format(body) if path == EVENTS else name, body, _records(body))
 
         return await self._in_thread(keep)
@@ -155,7 +158,7 @@ class Receivers:
     async def _signed(self, request: Request, held: Held) -> bytes:
         """Return the body of GitHub's hook, once its signature is right or a token makes it unnecessary."""
         access = self._rules.access
-        if access.opens("github", request.headers):
+        if access.opens(GITHUB, request.headers):
             return await self._whole(request, held)
         with self._unsigned.holding() as few:
             raw = await self._whole(request, few)

@@ -10,6 +10,7 @@ import hmac
 import json
 import zlib
 from collections.abc import AsyncIterator
+from urllib.parse import urlencode
 
 import anyio
 import cramjam
@@ -23,6 +24,7 @@ from engine.errors import ConfigError, DataError, Retryable
 from ingest.registry import FORMATS
 from opsbrain.access import Access
 from opsbrain.endpoints import ENDPOINTS, GRPC_METHODS, KUBERNETES_EVENTS, events_format
+from opsbrain.github_form import payload_of
 from opsbrain.http_guard import access_of
 from opsbrain.keep import NoPlace, TooLarge, Unavailable
 from opsbrain.receive_body import BodyLimits, Budget, UnknownEncoding, decompressed, zstd_size
@@ -336,6 +338,27 @@ def test_github_signs_its_body() -> None:
     assert answers[-1].json() == {"received": 0}
     assert doors.kept.bodies == [("github", body)]
     assert Doors(Http(), GUARDED).post("/hooks/github", body).status_code == 401, "a secret asks on loopback too"
+
+
+def test_github_may_send_forms() -> None:
+    doors = Doors(OPEN_TO_ALL, GUARDED)
+    body = json.dumps({"ref": "a+b & 100%", "text": "\u00e9\n"}).encode()
+    form = urlencode({"payload": body}).encode()
+    as_form = {"content_type": "application/x-www-form-urlencoded"}
+    answers = [
+        doors.post("/hooks/github", form, **as_form, **signed(form)),
+        doors.post("/hooks/github", form, **as_form, **signed(body)),
+        doors.post("/hooks/github", body, **as_form, **signed(body)),
+        doors.post("/receive/github", form, **as_form, **bearer(HOOK)),
+    ]
+    assert [one.status_code for one in answers] == [202, 401, 202, 202]
+    assert doors.kept.bodies == [("github", body)] * 3
+
+
+@given(st.binary(max_size=50), st.integers(65_480, 65_560))
+def test_forms_are_undone_wherever_they_are_cut(end: bytes, fill: int) -> None:
+    body = b"x" * fill + end
+    assert payload_of(urlencode({"payload": body}).encode() + b"&more=1") == body
 
 
 def test_bodies_not_yet_known_to_be_signed_may_fill_a_quarter_of_memory() -> None:
