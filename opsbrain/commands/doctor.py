@@ -7,7 +7,9 @@ from typing import Annotated
 
 import typer
 
+from engine.errors import DataError
 from opsbrain.commands.options import Config, Json, Set
+from opsbrain.labels_text import FORMS, labels_of
 from opsbrain.output import print_json, print_table
 from opsbrain.settings import Settings
 from opsbrain.settings_load import load_settings
@@ -17,7 +19,7 @@ def doctor(
     explain_entity: Annotated[
         str | None,
         typer.Option(
-            "--explain-entity", metavar="LABELS", help="Say which entity key=value,key=value are, and by which rule."
+            "--explain-entity", metavar="LABELS", help=f"Say which entity LABELS are, and by which rule: {FORMS}."
         ),
     ] = None,
     json: Json = False,
@@ -54,11 +56,7 @@ def _explain(settings: Settings, text: str, json: bool) -> None:
 
 
 def _labels(text: str) -> dict[str, str]:
-    """Return `key=value,key=value` (braces and quotes as in PromQL are fine) as a dict."""
-    labels: dict[str, str] = {}
-    for part in filter(None, (one.strip() for one in text.strip().strip("{}").split(","))):
-        name, equals, value = part.partition("=")
-        if not equals or not name.strip():
-            raise typer.BadParameter(f"{part!r} is not key=value", param_hint="--explain-entity")
-        labels[name.strip()] = value.strip().strip("\"'")
-    return labels
+    try:
+        return labels_of(text)
+    except DataError as error:
+        raise typer.BadParameter(f"{error}; accepted: {FORMS}", param_hint="--explain-entity") from error
