@@ -24,6 +24,9 @@ FORMAT: Final = "prometheus-query-range"
 KEY: Final = "pull.prometheus"
 _SAMPLES: Final = 100_000  # of one piece: some 5 MB of JSON
 _MOST_STEPS: Final = 1_000
+UNREACHED_MS: Final = 60_000
+"""How long windows wait for a Prometheus that has not answered at all."""
+
 _RETRY_S: Final = 10.0
 _DONE_S: Final = 86_400.0
 _SHOWN: Final = 200
@@ -91,6 +94,7 @@ class PrometheusBackfill:
         self._client = client or self._own_client
         self._closed = False
         self._done = False
+        self._answered = False
         self._steps = 1
 
     @property
@@ -104,8 +108,9 @@ class PrometheusBackfill:
         return _DONE_S
 
     def busy(self, now_ms: int) -> bool:
-        """Return whether the input must still be waited for."""
-        return not self._done and now_ms - self._started_ms < self._config.give_up_ms
+        """Return whether the input must still be waited for: not for long when nobody answers there."""
+        patience_ms = self._config.give_up_ms if self._answered else UNREACHED_MS
+        return not self._done and now_ms - self._started_ms < patience_ms
 
     def poll(self, now_ms: int) -> None:
         """Hand over what is missing; raise Retryable or SourceError when Prometheus does not answer as it should."""
@@ -151,6 +156,7 @@ class PrometheusBackfill:
             raise Retryable(f"{KEY}.url: cannot be asked: {type(error).__name__}", _RETRY_S) from error
         except UNREADABLE as error:
             raise Retryable(f"{KEY}.url: answers {response.status_code}, not as Prometheus does", _RETRY_S) from error
+        self._answered = True
         if answer.status == "success" and answer.data is not None:
             return answer.data.result
         why = f"{KEY}: {asked['query']}: {response.status_code} {printable(answer.error)[:_SHOWN]}"

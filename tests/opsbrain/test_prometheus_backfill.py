@@ -12,7 +12,7 @@ import pytest
 from engine.errors import ConfigError, Retryable, SourceError
 from ingest.identity import Identity
 from ingest.registry import format_of
-from opsbrain.pull.prometheus_backfill import FORMAT, BackfillConfig, PrometheusBackfill
+from opsbrain.pull.prometheus_backfill import FORMAT, UNREACHED_MS, BackfillConfig, PrometheusBackfill
 
 MINUTE_MS = 60_000
 NOW_MS = 1_755_856_830_000
@@ -87,7 +87,13 @@ def test_what_was_not_kept_is_asked_for_again(tmp_path: Path) -> None:
 
 
 def test_it_is_not_waited_for_for_ever(tmp_path: Path) -> None:
-    puller = PrometheusBackfill(CONFIG, Kept(), tmp_path, NOW_MS, prometheus([]))
+    kept = Kept()
+    kept.full = True
+    puller = PrometheusBackfill(CONFIG, kept, tmp_path, NOW_MS, prometheus([]))
+    assert not puller.busy(NOW_MS + UNREACHED_MS)
+    with pytest.raises(Retryable):
+        puller.poll(NOW_MS)
+    assert puller.busy(NOW_MS + UNREACHED_MS)  # there is somebody, who answers
     assert not puller.busy(NOW_MS + CONFIG.give_up_ms)
 
 
