@@ -11,10 +11,10 @@ import gzip
 import io
 import tarfile
 from base64 import b64encode
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final, Literal, get_args
 
 import numpy as np
 import polars as pl
@@ -41,7 +41,16 @@ def main(
     seed: Annotated[int, typer.Option(help="What everything is made of.")] = 0,
 ) -> None:
     """Write one trace."""
+    _check("format", format, GENERATORS)
+    _check("--form", form, get_args(Form))
     generate(format, folder, rows=rows, instances=instances, form=form, packed=packed, seed=seed)
+
+
+def _check(what: str, given: str, known: Collection[str]) -> None:
+    """End with one line and exit status 2 when what is asked for is not known."""
+    if given not in known:
+        typer.echo(f"generate_traces: no {what} {given!r}; there are: {', '.join(known)}", err=True)
+        raise typer.Exit(2)
 
 
 def generate(

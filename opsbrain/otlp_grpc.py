@@ -5,6 +5,9 @@ RESOURCE_EXHAUSTED      too large; or, with RetryInfo, the journal or memory is 
 UNAVAILABLE             with RetryInfo: the disk or the broker fails, or the message was too slow in coming
 UNIMPLEMENTED           no place for this kind
 
+What is too large is refused within gRPC, which tells us no more than that the call is over: it is counted as
+UNAVAILABLE, like a call that its sender gave up.
+
 Source: https://opentelemetry.io/docs/specs/otlp/, OTLP/gRPC.
 """
 
