@@ -175,7 +175,7 @@ class Correlator:
         anomalies = self._merged((), [anomaly for one in before for anomaly in one.anomalies])
         worst = min(group.anomalies, key=lambda one: (one.tail_p, one.entity, one.indicator))
         reason = (
-            f"{len(group.anomalies)} anomalous series of {len(group.entities)} entities, {why}; by chance "
+            f"{len(group.anomalies)} anomalous series of {_entities(len(group.entities))}, {why}; by chance "
             f"p = {group.tail_p:.1e}, the alarm budget allows {budget_p:.1e} a window"
         )
         incident = Incident(
@@ -204,7 +204,7 @@ class Correlator:
         transitions = incident.transitions
         if new:
             reason = (
-                f"{', '.join(new)}: anomalous within {self._config.hops} hop(s) of the incident, p = {group.tail_p:.1e}"
+                f"{', '.join(new)}: anomalous within {self._config.hops} hops of the incident, p = {group.tail_p:.1e}"
             )
             transitions = (*transitions, Transition(end_ms, "joined", reason))
         one.last_ms = end_ms
@@ -242,6 +242,10 @@ class Correlator:
         strangest = sorted(merged.values(), key=lambda one: (one.tail_p, one.start_ms, one.entity, one.indicator))
         kept = strangest[: self._config.max_anomalies]
         return tuple(sorted(kept, key=lambda one: (one.start_ms, one.entity, one.indicator)))
+
+
+def _entities(count: int) -> str:
+    return f"{count} entities" if count != 1 else "one entity"
 
 
 def _extended(first: Anomaly, later: Anomaly) -> Anomaly:
