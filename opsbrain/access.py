@@ -2,7 +2,7 @@
 
 http.token                  everything
 receivers.ingest_token      telemetry and hooks
-receivers.hook_token        hooks
+receivers.hook_token        hooks, at /hooks and /receive
 receivers.gitlab_token      /hooks/gitlab, as X-Gitlab-Token
 receivers.github_secret     /hooks/github, as the key of X-Hub-Signature-256
 

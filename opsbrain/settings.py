@@ -264,7 +264,7 @@ class Receivers:
         " empty means `http.token`.",
     )
     hook_token: Secret = _key(
-        Secret(""), "What senders to `/hooks/...` may bear instead, where they should not be able to write telemetry."
+        Secret(""), "What senders of hooks may bear instead, where they should not be able to write telemetry."
     )
     gitlab_token: Secret = _key(
         Secret(""), "The secret token of the GitLab webhook (`X-Gitlab-Token`); empty means one of the tokens above."

@@ -4,6 +4,8 @@
               "dead_reasons": {reason: rows, the most frequent three}, "scrubbed": {kind: n}, "crowded": {metric: rows},
               "alarms": [...], "newest_ms"}],
  "requests": {format: {"kept": n, "bytes": n, status: n}}}
+
+Requests of no format are counted under "unknown", those of the console, where they are refused, under "console".
 """
 
 from __future__ import annotations
