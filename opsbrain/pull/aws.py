@@ -30,7 +30,7 @@ def aws_client(
         raise ConfigError(f"{key}: access_key_id and secret_access_key belong together")
     try:
         return boto3.session.Session().client(
-            service,  # type: ignore[call-overload]
+            service,
             region_name=region or None,
             endpoint_url=endpoint_url or None,
             aws_access_key_id=user or None,
