@@ -212,7 +212,7 @@ def test_what_cannot_be_used_is_told_of_once_and_stops_nothing(
         puller(kept, max_bytes=4000).poll(now_ms(s3))
     assert len(kept.bodies) == 1
     told = [line.partition(" is left out: ")[2] for line in caplog.messages if "is left out" in line]
-    assert [line.split(" and ")[0] for line in told] == ["its gzip is cut off", "it is larger than 4,000 bytes"]
+    assert [line.split(" and ")[0] for line in told] == ["gzip is cut off", "it is larger than 4,000 bytes"]
 
 
 def test_memory_is_bounded_by_what_came_lately(s3: Any, puller: Callable[..., Any]) -> None:
