@@ -7,6 +7,7 @@ order, so a run can be resumed at any of them; what could not be read comes afte
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack
@@ -61,7 +62,7 @@ class Loaded:
     readers: int = 0
 
 
-class TraceSource:
+class TraceSource(ABC):
     """Reads one trace. Subclasses name the scope, the step, the tables and the partitions.
 
     dropped     rows of its tables that were not used, by partition and reason
@@ -86,9 +87,9 @@ class TraceSource:
         self._loaded: dict[str, Loaded] = {}
         self._accounts: dict[str, Loaded] = {}
 
+    @abstractmethod
     def parts(self) -> Mapping[str, Part]:
         """Return the partitions that the trace can have, by name."""
-        raise NotImplementedError
 
     @property
     def resolution_ms(self) -> int:
