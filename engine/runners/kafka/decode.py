@@ -1,4 +1,4 @@
-"""The decode role: the firehose from telemetry topics to partials, with confluent-kafka.
+"""The decode role: the firehose from telemetry topics to partials, with confluent-kafka (rows: `decoder.py`).
 
 It keeps no state of its own. What it commits for an input partition is the lowest offset of any row in an open window,
 and in the offset's metadata the watermark that is out, the latest time seen and the position read up to. After a crash
@@ -15,27 +15,20 @@ from __future__ import annotations
 
 import logging
 import time
-from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-import msgspec
-
-from engine.cardinality import OVER_THE_LIMIT
 from engine.errors import SourceError
 from engine.flow import INPUTS_GO_TO
-from engine.messages import DEADLETTERS, Message
-from engine.repeats import identified_by_request, request_hash
-from engine.runners.kafka.config import END, MARK_HEADER, RECORDED, REQUEST_HEADER, KafkaConfig, Telemetry
+from engine.messages import Message
+from engine.repeats import request_hash
+from engine.runners.kafka.config import END, MARK_HEADER, RECORDED, REQUEST_HEADER, KafkaConfig
+from engine.runners.kafka.decoder import Decoder, Input, committed_of, committed_text
 from engine.runners.kafka.reader import patiently
 from engine.runners.kafka.sender import Sender
 from engine.runners.kafka.topics import input_name
-from engine.schemas import Kind, empty
-from engine.skew import not_from_the_future
-from engine.told_late import keys_in, text_of
-from engine.types import END_MS, DeadLetter, Inputs, Records
-from engine.window import WindowConfig, WindowStep
+from engine.types import END_MS, Inputs
+from engine.window import WindowConfig
 
 if TYPE_CHECKING:
     from confluent_kafka import Consumer, TopicPartition
@@ -45,122 +38,6 @@ log = logging.getLogger(__name__)
 
 BATCH: Final = 5_000
 POLL_S: Final = 0.2
-
-
-class Committed(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The metadata of a committed offset."""
-
-    emitted_ms: int
-    latest_ms: int
-    position: int
-    idle_ms: int = 0
-    told_late: str = ""  # keys of events in the oldest open window that are older than it (engine.told_late)
-
-
-@dataclass(slots=True)
-class Input:
-    """One input partition that this worker owns."""
-
-    topic: str
-    partition: int
-    telemetry: Telemetry
-    step: WindowStep
-    dead_before: int  # dead letters before this offset are out already
-    pending_idle_ms: int = 0  # an idle mark that was committed and may not be out
-    at_end_since_s: float | None = None
-    counts: Counter[str] = field(default_factory=Counter)
-
-    @property
-    def name(self) -> str:
-        """Return the input's name."""
-        return input_name(self.topic, self.partition)
-
-
-class Decoder:
-    """Decodes one input partition's messages; pure but for what it returns. Used by the loop and by tests."""
-
-    def __init__(self, window: WindowConfig) -> None:
-        self._window = window
-
-    def resolution_ms(self, telemetry: Telemetry) -> int:
-        """Return the resolution of a topic's windows."""
-        return self._window.resolution_of(telemetry.format.kind)
-
-    def start(self, topic: str, partition: int, telemetry: Telemetry, committed: Committed | None) -> Input:
-        """Return the input as it was when `committed` was written, or from the beginning."""
-        name, kind = input_name(topic, partition), telemetry.format.kind
-        if committed is None:
-            return Input(topic, partition, telemetry, WindowStep(self._window, name, kind), 0)
-        step = self._resumed(name, kind, committed)
-        return Input(topic, partition, telemetry, step, committed.position, pending_idle_ms=committed.idle_ms)
-
-    def take(
-        self,
-        input: Input,
-        offsets: Sequence[int],
-        bodies: Sequence[bytes],
-        ended: bool,
-        received_ms: Sequence[int] | None = None,
-        requests: Sequence[int] = (),
-    ) -> list[Message]:
-        """Take messages of one partition in their order; `ended` says that the last one is followed by its end.
-
-        `received_ms` are the messages' own timestamps, where they have one, else 0; `requests` the hashes of those that
-        are whole requests, else 0.
-        """
-        received = received_ms if received_ms is not None else [0] * len(offsets)
-        requests = requests or [0] * len(offsets)
-        messages: list[Message] = []
-        if input.pending_idle_ms:
-            known = sum(1 for offset in offsets if offset < input.dead_before)
-            if known:
-                messages += self._rows(input, offsets[:known], bodies[:known], received[:known], requests[:known])
-            offsets, bodies, received = offsets[known:], bodies[known:], received[known:]
-            requests = requests[known:]
-            if offsets or ended or input.step.position >= input.dead_before:
-                messages += input.step.on_idle(input.pending_idle_ms)
-                input.pending_idle_ms = 0
-        if offsets:
-            messages += self._rows(input, offsets, bodies, received, requests)
-        if ended:
-            messages += input.step.on_end()
-        return messages
-
-    def pass_over(self, input: Input, offset: int) -> list[Message]:
-        """Take a message that holds no row, so that it is not read again."""
-        kind = input.telemetry.format.kind
-        return input.step.on_records(Records(kind, empty(kind), input.name, offset + 1))
-
-    def _rows(
-        self,
-        input: Input,
-        offsets: Sequence[int],
-        bodies: Sequence[bytes],
-        received_ms: Sequence[int],
-        requests: Sequence[int],
-    ) -> list[Message]:
-        decoded = input.telemetry.format.decode(bodies, offsets, input.name, received_ms)
-        frame = identified_by_request(decoded.rows, offsets, requests)
-        frame, early = not_from_the_future(frame, offsets, received_ms, input.name, self._window.future_ms)
-        letters = [one for one in (*decoded.letters, *early) if one.offset >= input.dead_before]
-        input.counts["dead_lettered"] += sum(one.rows for one in letters)
-        input.step.dropped.update(decoded.dropped)
-        records = Records(input.telemetry.format.kind, frame, input.name, offsets[-1] + 1)
-        messages = [_dead(one) for one in letters] + input.step.on_records(records)
-        for metric in input.step.newly_crowded():
-            log.warning(OVER_THE_LIMIT, input.name, metric.encode("ascii", "backslashreplace").decode())
-        return messages
-
-    def _resumed(self, name: str, kind: Kind, committed: Committed) -> WindowStep:
-        return WindowStep.resume_from(
-            self._window,
-            name,
-            kind,
-            emitted_ms=committed.emitted_ms,
-            latest_ms=committed.latest_ms,
-            position=committed.position,
-            told_late=keys_in(committed.told_late),
-        )
 
 
 class DecodeLoop:
@@ -305,7 +182,7 @@ class DecodeLoop:
         self._declare(found)
         for one in found:
             self._say_if_lost(consumer, one)
-            committed = _metadata(one.metadata) if one.offset >= 0 else None
+            committed = committed_of(one.metadata) if one.offset >= 0 else None
             key = (one.topic, one.partition)
             self._inputs[key] = self._decoder.start(*key, self._by_topic[one.topic], committed)
             start.append(TopicPartition(one.topic, one.partition, one.offset if one.offset >= 0 else OFFSET_BEGINNING))
@@ -346,20 +223,7 @@ class DecodeLoop:
 def _offset(input: Input, idle_ms: int) -> TopicPartition:
     from confluent_kafka import TopicPartition
 
-    step = input.step
-    idle = idle_ms or input.pending_idle_ms
-    late = text_of(step.told_late())
-    told = Committed(step.emitted_ms, step.latest_ms, max(step.position, input.dead_before), idle, late)
-    return TopicPartition(input.topic, input.partition, step.safe_offset(), msgspec.json.encode(told).decode())
-
-
-def _metadata(text: str | None) -> Committed | None:
-    try:
-        return msgspec.json.decode(text or "", type=Committed)
-    except msgspec.DecodeError as error:
-        raise SourceError(
-            f"kafka: the group's committed offset has foreign metadata ({error}); is kafka.group_prefix used by others?"
-        ) from error
+    return TopicPartition(input.topic, input.partition, input.step.safe_offset(), committed_text(input, idle_ms))
 
 
 def _timestamp_ms(message: KafkaMessage) -> int:
@@ -369,7 +233,3 @@ def _timestamp_ms(message: KafkaMessage) -> int:
 
 def _header(message: KafkaMessage, wanted: str) -> bytes | None:
     return next((value for name, value in message.headers() or () if name == wanted), None)
-
-
-def _dead(letter: DeadLetter) -> Message:
-    return Message(DEADLETTERS, letter.key, letter)

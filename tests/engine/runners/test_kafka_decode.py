@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from engine.messages import Message
 from engine.ports import Decoded
 from engine.runners.kafka.config import Telemetry
-from engine.runners.kafka.decode import Committed, Decoder, Input, _offset
+from engine.runners.kafka.decode import _offset
+from engine.runners.kafka.decoder import Committed, Decoder, Input
 from engine.schemas import conform, empty
 from engine.types import DeadLetter
 from engine.window import WindowConfig
