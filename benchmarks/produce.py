@@ -21,6 +21,7 @@ import typer
 
 from benchmarks import wire
 from engine.errors import ConfigError, OpsBrainError, SourceError
+from engine.numbered import expanded
 from engine.ports import Format, Reader, Source
 from engine.runners.kafka.config import END, MARK_HEADER, RECORDED
 from engine.schemas import KINDS, Kind
@@ -90,7 +91,8 @@ class _MinutesReader:
         if records is None:
             return None, letters
         time = pl.col("ts_ms") % _DAY_MS
-        inside = records.frame.filter((time >= self._from_ms) & (time < self._until_ms))
+        rows = expanded(records.frame)
+        inside = rows.filter((time >= self._from_ms) & (time < self._until_ms))
         return Records(records.kind, inside, records.input, records.next_offset), ()
 
     def close(self) -> None:
@@ -179,8 +181,8 @@ def produce_rows(recorded: Source, shipper: Shipper, *, by_entity: bool) -> None
 def _batches(reader: Reader) -> Iterator[pl.DataFrame]:
     try:
         while (batch := reader.next_batch()) is not None:
-            if batch[0] is not None and not batch[0].frame.is_empty():
-                yield batch[0].frame
+            if batch[0] is not None and not (frame := expanded(batch[0].frame)).is_empty():
+                yield frame
     finally:
         reader.close()
 

@@ -14,6 +14,7 @@ from typing import Protocol
 import polars as pl
 
 from engine.inventory import Inventory
+from engine.numbered import Rows, expanded
 from engine.schemas import Kind
 from engine.topology import Topology
 from engine.types import Action, Change, DeadLetter, Fit, Fix, History, Incident, Ranking, Records, Scores, State, Tick
@@ -114,14 +115,19 @@ class Source(Protocol):
 class Decoded:
     """What came out of messages: every row of theirs is in exactly one of the three.
 
-    rows        in the order of their messages; schema of the format's kind
+    batch       rows in the order of their messages; schema of the format's kind, those of metrics may be numbered
     letters     messages and rows that could not be used
     dropped     how many rows were left out on purpose, by reason (stale markers, ...)
     """
 
-    rows: pl.DataFrame
+    batch: Rows
     letters: Sequence[DeadLetter] = ()
     dropped: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def rows(self) -> pl.DataFrame:
+        """Return the rows with all of their columns."""
+        return expanded(self.batch)
 
 
 class Format(Protocol):

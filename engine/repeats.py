@@ -15,6 +15,7 @@ import polars as pl
 import xxhash
 from numpy.typing import NDArray
 
+from engine.numbered import Numbered, Rows
 from engine.types import Bools
 
 Hashes = NDArray[np.uint64]
@@ -68,11 +69,13 @@ def request_hash(body: bytes) -> int:
     return xxhash.xxh3_64_intdigest(body) or 1
 
 
-def identified_by_request(rows: pl.DataFrame, offsets: Sequence[int], requests: Sequence[int]) -> pl.DataFrame:
+def identified_by_request(rows: Rows, offsets: Sequence[int], requests: Sequence[int]) -> Rows:
     """Return `rows` in which those without an identity have that of their request and their number in it.
 
     `requests` are the hashes of the messages at `offsets`; 0 where a message is no request.
     """
+    if isinstance(rows, Numbered):
+        return rows
     nameless = rows["identity"] == 0
     if not nameless.any() or not any(requests):
         return rows

@@ -10,6 +10,7 @@ from typing import Final
 
 import polars as pl
 
+from engine.numbered import Numbered, Rows
 from engine.types import DeadLetter
 
 SKEWED: Final = 1_000_000
@@ -17,8 +18,8 @@ SKEWED: Final = 1_000_000
 
 
 def not_from_the_future(
-    rows: pl.DataFrame, offsets: Sequence[int], received_ms: Sequence[int], input: str, ahead_ms: int
-) -> tuple[pl.DataFrame, list[DeadLetter]]:
+    rows: Rows, offsets: Sequence[int], received_ms: Sequence[int], input: str, ahead_ms: int
+) -> tuple[Rows, list[DeadLetter]]:
     """Return the rows that lie at most `ahead_ms` after their message came in; the others are dead letters.
 
     Where rows lie ahead at all, those returned have a column `_clock`: their time, or when their message came in if
@@ -26,6 +27,15 @@ def not_from_the_future(
 
     `received_ms` are aligned with `offsets`; 0 says that it is not known. Cost: two comparisons where nothing is wrong.
     """
+    if isinstance(rows, Numbered):
+        frame, letters = _judged(rows.frame, offsets, received_ms, input, ahead_ms)
+        return (rows if frame is rows.frame else Numbered(frame, rows.names)), letters
+    return _judged(rows, offsets, received_ms, input, ahead_ms)
+
+
+def _judged(
+    rows: pl.DataFrame, offsets: Sequence[int], received_ms: Sequence[int], input: str, ahead_ms: int
+) -> tuple[pl.DataFrame, list[DeadLetter]]:
     known = [time for time in received_ms if time > 0]
     if rows.is_empty() or not known or int(rows["ts_ms"].to_numpy().max()) <= min(known):
         return rows, []

@@ -15,6 +15,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from engine.numbered import Rows
 from engine.schemas import Kind
 
 Floats = NDArray[np.float64]
@@ -29,11 +30,12 @@ State = dict[str, Any]
 class Records:
     """Rows of one kind from one input partition, in that partition's order.
 
-    `frame` has the schema `engine.schemas.SCHEMAS[kind]`; `next_offset` is the position to go on from after this batch.
+    `frame` has the schema `engine.schemas.SCHEMAS[kind]`, or is numbered; `next_offset` is the position to go on from
+    after this batch.
     """
 
     kind: Kind
-    frame: pl.DataFrame
+    frame: Rows
     input: str
     next_offset: int
 

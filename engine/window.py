@@ -15,6 +15,7 @@ import polars as pl
 
 from engine.cardinality import EVERYTHING, SeriesLimit, SeriesLimitConfig
 from engine.messages import CHANGES, FEATURES, LATE, SPANS, Message
+from engine.numbered import expanded
 from engine.partials import SORT, alarms_of, partials_of, with_shard
 from engine.repeats import Seen, row_hashes
 from engine.schemas import Kind, empty
@@ -148,7 +149,7 @@ class WindowStep:
 
     def on_records(self, records: Records) -> list[Message]:
         """Take a batch; return the late rows and everything of the windows that it closes."""
-        rows = with_keys(records.frame) if self._kind == "events" else records.frame
+        rows = with_keys(expanded(records.frame)) if self._kind == "events" else expanded(records.frame)
         if self._skip_before:
             rows = self._skip_known(rows)
         self._position = max(self._position, records.next_offset)

@@ -15,6 +15,7 @@ from typing import Final
 
 import polars as pl
 
+from engine.numbered import expanded
 from engine.ports import Format, Reader, Source
 from engine.schemas import SCHEMAS
 from engine.types import DeadLetter
@@ -160,7 +161,7 @@ def positions_cover_what_was_given(build: BuildSource) -> None:
         before = reader.position
         while (batch := reader.next_batch()) is not None:
             records, letters = batch
-            offsets = [] if records is None else records.frame["offset"].to_list()
+            offsets = [] if records is None else expanded(records.frame)["offset"].to_list()
             _hold(offsets == sorted(offsets), f"{partition}: offsets go back")
             came = [*offsets, *(letter.offset for letter in letters)]
             _hold(all(before <= offset < reader.position for offset in came), f"{partition}: position is not past it")
@@ -207,7 +208,7 @@ def read(reader: Reader) -> Read:
     while (batch := reader.next_batch()) is not None:
         records, dead = batch
         if records is not None:
-            frames.append(records.frame)
+            frames.append(expanded(records.frame))
         letters += dead
         positions.append(reader.position)
     reader.close()

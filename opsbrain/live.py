@@ -210,7 +210,7 @@ class Live:
         running.heard_ms = max(running.heard_ms, entry.received_ms[-1])
         decoded = running.input.format.decode(entry.bodies, entry.offsets, name, entry.received_ms)
         requests = [request_hash(body) for body in entry.bodies]
-        frame = identified_by_request(decoded.rows, entry.offsets, requests)
+        frame = identified_by_request(decoded.batch, entry.offsets, requests)
         ahead_ms = self._config.engine.window.future_ms
         frame, early = not_from_the_future(frame, entry.offsets, entry.received_ms, name, ahead_ms)
         records = Records(kind, frame, name, entry.offsets[-1] + 1)

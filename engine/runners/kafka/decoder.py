@@ -120,7 +120,7 @@ class Decoder:
         requests: Sequence[int],
     ) -> list[Message]:
         decoded = input.telemetry.format.decode(bodies, offsets, input.name, received_ms)
-        frame = identified_by_request(decoded.rows, offsets, requests)
+        frame = identified_by_request(decoded.batch, offsets, requests)
         frame, early = not_from_the_future(frame, offsets, received_ms, input.name, self._window.future_ms)
         letters = [one for one in (*decoded.letters, *early) if one.offset >= input.dead_before]
         input.counts["dead_lettered"] += sum(one.rows for one in letters)
