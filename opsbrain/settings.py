@@ -16,6 +16,8 @@ from opsbrain.secrets import Secret
 
 NOTIFY_KINDS = ("opened", "updated", "resolved")
 COST_METRICS = ("UnblendedCost", "AmortizedCost", "NetUnblendedCost", "NetAmortizedCost", "BlendedCost")
+LOG_FORMATS = ("text", "json")
+LOG_LEVELS = ("debug", "info", "warning", "error")
 SECURITY_KEYS = ("security.", "sasl.", "ssl.", "enable.ssl.")
 
 
@@ -236,6 +238,11 @@ class Http:
         "What every request must bear: `Authorization: Bearer TOKEN`, or as the password of a browser's login; empty"
         " asks for nothing.",
     )
+    metrics_token: Secret = _key(
+        Secret(""),
+        "What whoever reads /metrics may bear instead, so that a Prometheus need not know `http.token`; it opens"
+        " nothing else.",
+    )
     max_body_mb: int = _key(
         16, "Largest body that receivers take, before and after decompression. Larger ones get 413.", lo=1, hi=256
     )
@@ -249,6 +256,34 @@ class Http:
     body_timeout_s: float = _key(
         30.0, "How long one body may take to come. Slower ones get 503, so that they hold nothing up.", lo=0.1, hi=3600
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Worker:
+    """One `opsbrain worker`: where it tells how it is, and how much memory it may take."""
+
+    listen: str = _key(
+        "127.0.0.1:9108",
+        "Where it serves /metrics, /healthz and /readyz, as `host:port`; port 0, or one that is taken, takes a free"
+        " one; empty switches it off. Beyond loopback `http.metrics_token` (or `http.token`) must be set; /healthz and"
+        " /readyz ask for no token.",
+    )
+    memory_limit_mb: int = _key(
+        4096,
+        "Memory of the process that it keeps below: from 80 % of it on nothing more is read until it is back at 70 %.",
+        lo=256,
+        hi=1_000_000,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Log:
+    """What long-running commands (`up`, `receive`, `worker`) say on standard error."""
+
+    format: str = _key(
+        "text", "`text` for people, or `json`: one object a line, for what collects logs.", choices=LOG_FORMATS
+    )
+    level: str = _key("warning", "The least that is said.", choices=LOG_LEVELS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -426,6 +461,8 @@ class Settings:
     kafka: Kafka = _section(Kafka, "")
     notify: Notify = _section(Notify, "")
     http: Http = _section(Http, "")
+    worker: Worker = _section(Worker, "")
+    log: Log = _section(Log, "")
     receivers: Receivers = _section(Receivers, "")
     pull: Pull = _section(Pull, "")
     store: Store = _section(Store, "")
