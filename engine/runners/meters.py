@@ -1,8 +1,8 @@
 """What a running worker reports of itself: four counters a component, the time of each stage, and how its roles are.
 
 Every component reports the same four things, whatever it is: what it received, what it sent, what it dropped and why,
-and what went wrong. They are plain numbers, added to by the thread that does the work and read by whoever serves them: a
-reader may see a number a moment late, never a wrong one.
+and what went wrong. They are plain numbers, added to by the thread that does the work and read by whoever serves them:
+a reader may see a number a moment late, never a wrong one.
 """
 
 from __future__ import annotations
@@ -17,6 +17,9 @@ from typing import Final
 
 Gauge = Callable[[], Mapping[tuple[str, ...], float]]
 """Asked when somebody looks: by label values, what is so now. Called from another thread; must not block."""
+
+Positions = Callable[[], Mapping[tuple[str, int], int]]
+"""Asked when somebody looks: by topic and partition, the offset of the next message. From another thread, too."""
 
 CHECKPOINT_AGE: Final = "opsbrain_checkpoint_age_seconds"
 STATE_SERIES: Final = "opsbrain_state_series"
@@ -44,6 +47,7 @@ class Meters:
 
     beats        by role, when its loop came round last (`seconds`)
     waiting      by role, why it cannot work yet: nobody should send work, or people, this way
+    owned        by role, where it stands in the partitions that it reads
     checkpoints  by role, when all that it had taken was committed last (`seconds`)
     """
 
@@ -57,6 +61,7 @@ class Meters:
         self.beats: dict[str, float] = {}
         self.waiting: dict[str, str] = {}
         self.checkpoints: dict[str, float] = {}
+        self.owned: dict[str, Positions] = {}
         self._lock = threading.Lock()
 
     def component(

@@ -22,11 +22,13 @@ from engine.errors import SourceError
 from engine.flow import INPUTS_GO_TO
 from engine.messages import Message
 from engine.repeats import request_hash
+from engine.runners.kafka.accounts import DECODE, DecodeAccounts
 from engine.runners.kafka.config import END, MARK_HEADER, RECORDED, REQUEST_HEADER, KafkaConfig
 from engine.runners.kafka.decoder import Decoder, Input, committed_of, committed_text
 from engine.runners.kafka.reader import patiently
 from engine.runners.kafka.sender import Sender
 from engine.runners.kafka.topics import input_name
+from engine.runners.meters import Meters
 from engine.types import END_MS, Inputs
 from engine.window import WindowConfig
 
@@ -50,17 +52,20 @@ class DecodeLoop:
         inputs: Inputs,
         furthest_ms: Callable[[], int | None],
         stopped: Callable[[], bool],
+        meters: Meters | None = None,
     ) -> None:
         from confluent_kafka import Consumer
 
         self._config = config
-        self._decoder = Decoder(window)
+        self._meters = meters or Meters()
+        self.accounts = DecodeAccounts(self._meters)
+        self._decoder = Decoder(window, self._meters)
         self._declared = inputs
         self._furthest_ms = furthest_ms
         self._stopped = stopped
         self._by_topic = {one.topic: one for one in config.telemetry}
         self._inputs: dict[tuple[str, int], Input] = {}
-        self._sender = Sender(config)
+        self._sender = Sender(config, self._meters)
         self._consumer: Consumer = Consumer(
             config.client(
                 group_id=config.group("decode"),
@@ -78,9 +83,12 @@ class DecodeLoop:
             sorted(self._by_topic), on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._lost
         )
         self._produce([Message(stream, "inputs", self._declared) for stream in INPUTS_GO_TO])
+        self._meters.wait(DECODE, "the group has not given partitions of telemetry topics yet")
+        self._meters.checkpointed(DECODE)
         committed_s = time.monotonic()
         try:
             while not self._stopped():
+                self._meters.beat(DECODE)
                 self._poll()
                 if time.monotonic() - committed_s >= self._config.checkpoint_every_s:
                     self._commit(self._inputs.values())
@@ -92,10 +100,13 @@ class DecodeLoop:
 
     def _poll(self) -> None:
         arrived: dict[tuple[str, int], list[KafkaMessage]] = {}
-        for message in self._consumer.consume(BATCH, POLL_S):
+        with self._meters.stage("consume"):
+            consumed = self._consumer.consume(BATCH, POLL_S)
+        for message in consumed:
             if message.topic() is not None:
                 arrived.setdefault((message.topic(), message.partition()), []).append(message)
             elif (error := message.error()) is not None and error.fatal():
+                self.accounts.error("broker")
                 raise SourceError(f"kafka: {error.str()}")  # others are a broker that is away for a while
         for key, messages in sorted(arrived.items()):
             if (input := self._inputs.get(key)) is not None:
@@ -159,18 +170,22 @@ class DecodeLoop:
         self._sender.flush()
         offsets = [_offset(one, idle_ms) for one in inputs]
         if not offsets:
+            self._meters.checkpointed(DECODE)
             return True
         try:
             self._consumer.commit(offsets=offsets, asynchronous=False)
         except KafkaException as error:
             # the group moved on without us: whoever has the partition now emits the same from the older offset
             log.warning("decode: offsets were not committed: %s", error.args[0].str())
+            self.accounts.error("commit")
             return False
+        self._meters.checkpointed(DECODE)
         return True
 
     def _produce(self, messages: Sequence[Message]) -> None:
         for message in messages:
             self._sender.send(message)
+            self.accounts.sent(message.stream)
 
     def _assigned(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         from confluent_kafka import OFFSET_BEGINNING, TopicPartition
@@ -185,8 +200,10 @@ class DecodeLoop:
             committed = committed_of(one.metadata) if one.offset >= 0 else None
             key = (one.topic, one.partition)
             self._inputs[key] = self._decoder.start(*key, self._by_topic[one.topic], committed)
+            self.accounts.follow(self._inputs[key])
             start.append(TopicPartition(one.topic, one.partition, one.offset if one.offset >= 0 else OFFSET_BEGINNING))
         consumer.incremental_assign(start)
+        self._meters.ready(DECODE)
         log.info("decode: reading %s", ", ".join(sorted(one.name for one in self._inputs.values())))
 
     def _declare(self, assigned: Iterable[TopicPartition]) -> None:
@@ -208,6 +225,7 @@ class DecodeLoop:
         lowest, _ = patiently(lambda: consumer.get_watermark_offsets(one, timeout=10), name)
         if one.offset < lowest:
             log.warning("decode: %s: %d messages were deleted before they were read", name, lowest - one.offset)
+            self.accounts.error("deleted_unread", lowest - one.offset)
 
     def _revoked(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         gone = [self._inputs[key] for one in partitions if (key := (one.topic, one.partition)) in self._inputs]
@@ -218,6 +236,7 @@ class DecodeLoop:
     def _lost(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         for one in partitions:
             self._inputs.pop((one.topic, one.partition), None)
+            self.accounts.leave((one.topic, one.partition))
 
 
 def _offset(input: Input, idle_ms: int) -> TopicPartition:

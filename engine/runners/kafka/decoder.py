@@ -18,6 +18,7 @@ from engine.messages import DEADLETTERS, Message
 from engine.repeats import identified_by_request
 from engine.runners.kafka.config import Telemetry
 from engine.runners.kafka.topics import input_name
+from engine.runners.meters import Meters
 from engine.schemas import Kind, empty
 from engine.skew import not_from_the_future
 from engine.told_late import keys_in, text_of
@@ -59,8 +60,9 @@ class Input:
 class Decoder:
     """Decodes one input partition's messages; pure but for what it returns. Used by the loop and by tests."""
 
-    def __init__(self, window: WindowConfig) -> None:
+    def __init__(self, window: WindowConfig, meters: Meters | None = None) -> None:
         self._window = window
+        self._meters = meters or Meters()
 
     def resolution_ms(self, telemetry: Telemetry) -> int:
         """Return the resolution of a topic's windows."""
@@ -119,14 +121,16 @@ class Decoder:
         received_ms: Sequence[int],
         requests: Sequence[int],
     ) -> list[Message]:
-        decoded = input.telemetry.format.decode(bodies, offsets, input.name, received_ms)
+        with self._meters.stage("decode"):
+            decoded = input.telemetry.format.decode(bodies, offsets, input.name, received_ms)
         frame = identified_by_request(decoded.batch, offsets, requests)
         frame, early = not_from_the_future(frame, offsets, received_ms, input.name, self._window.future_ms)
         letters = [one for one in (*decoded.letters, *early) if one.offset >= input.dead_before]
         input.counts["dead_lettered"] += sum(one.rows for one in letters)
         input.step.dropped.update(decoded.dropped)
         records = Records(input.telemetry.format.kind, frame, input.name, offsets[-1] + 1)
-        messages = [_dead(one) for one in letters] + input.step.on_records(records)
+        with self._meters.stage("window"):
+            messages = [_dead(one) for one in letters] + input.step.on_records(records)
         for metric in input.step.newly_crowded():
             log.warning(OVER_THE_LIMIT, input.name, metric.encode("ascii", "backslashreplace").decode())
         return messages

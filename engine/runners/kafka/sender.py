@@ -9,6 +9,7 @@ from engine.errors import SourceError
 from engine.messages import Message
 from engine.runners.kafka.codec import encode
 from engine.runners.kafka.config import LARGEST_MESSAGE_BYTES, KafkaConfig
+from engine.runners.meters import Meters
 
 if TYPE_CHECKING:
     from confluent_kafka import Producer
@@ -19,10 +20,11 @@ FLUSH_TIMEOUT_S: Final = 30.0  # a broker that restarts is back in less; a longe
 class Sender:
     """Sends messages of ours. Not to be shared between threads: whoever commits offsets owns the flush before it."""
 
-    def __init__(self, config: KafkaConfig) -> None:
+    def __init__(self, config: KafkaConfig, meters: Meters | None = None) -> None:
         from confluent_kafka import Producer
 
         self._config = config
+        self._meters = meters or Meters()
         self._failed: list[str] = []
         self._producer: Producer = Producer(
             config.client(
@@ -36,7 +38,9 @@ class Sender:
 
     def send(self, message: Message) -> None:
         """Send one message of a stream to every partition that it concerns."""
-        for wire in encode(message, self._config.partitions):
+        with self._meters.stage("encode"):
+            wires = encode(message, self._config.partitions)
+        for wire in wires:
             self.put(self._config.topic(wire.stream), wire.partition, wire.key, wire.value, wire.headers)
 
     def put(

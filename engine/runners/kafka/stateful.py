@@ -23,6 +23,7 @@ import tempfile
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from engine.detect import DetectStep
@@ -38,6 +39,7 @@ from engine.runners.kafka.reader import TopicReader
 from engine.runners.kafka.sender import Sender
 from engine.runners.kafka.snapshots import Snapshot, Snapshots
 from engine.runners.kafka.transport import quick_transport
+from engine.runners.meters import Meters
 from engine.types import Mark
 
 if TYPE_CHECKING:
@@ -48,6 +50,8 @@ log = logging.getLogger(__name__)
 ROLE: Final = "steps"
 _BUFFER: Final = 512  # messages a stream; with 32 Faust was seen to fall to a tenth of its speed
 _SHARE_OF_TIME: Final = 0.1  # checkpoints become rarer when they would take more of a worker's time than this
+_RESTORING: Final = "restoring the state of the partitions that the group has given"
+_TOLD: Final = {"dropped": ("repeat",), "errors": ("undelivered",)}
 _POLL_S: Final = 0.1
 _STOP_S: Final = 5.0
 _MISSED_AFTER_S: Final = 3.0  # what Faust delivers is taken within milliseconds, unless the loop is busy elsewhere
@@ -82,10 +86,13 @@ class Host:
 class Stateful:
     """Runs the stateful steps of the partitions that the group gives to this worker."""
 
-    def __init__(self, engine: EngineConfig, config: KafkaConfig) -> None:
+    def __init__(self, engine: EngineConfig, config: KafkaConfig, meters: Meters | None = None) -> None:
         self._engine = engine
         self._config = config
-        self._sender = Sender(config)
+        self._meters = meters or Meters()
+        self._told = {one.step: self._meters.component(one.step, **_TOLD) for one in FLOW}
+        self._meters.owned[ROLE] = self.positions
+        self._sender = Sender(config, self._meters)
         self._reader = TopicReader(config, config.group(ROLE))
         self._snapshots = Snapshots(config, self._sender, self._reader)
         self._hosts: dict[tuple[str, int], Host] = {}
@@ -98,9 +105,19 @@ class Stateful:
         """Return the furthest watermark that any input of this worker's shards has reached, or None."""
         return self._furthest_ms
 
+    def positions(self) -> dict[tuple[str, int], int]:
+        """Return the offset of the next message of what this worker's steps read; may be asked from any thread."""
+        return {
+            (self._config.topic(stream), host.partition): position
+            for host in list(self._hosts.values())
+            for stream, position in dict(host.positions).items()
+        }
+
     async def run(self, stopped: Callable[[], bool]) -> None:
         """Run until stopped, with a last checkpoint on the way out; raise whatever made it impossible to go on."""
         self._died: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._meters.wait(ROLE, "the group has not given partitions of our topics yet")
+        self._meters.checkpointed(ROLE)
         with tempfile.TemporaryDirectory(prefix="opsbrain-") as folder:
             self._app = self._build(folder)
             self._app.finalize()
@@ -132,9 +149,9 @@ class Stateful:
             if done - {starting}:
                 return
 
-    @staticmethod
-    async def _until(stopped: Callable[[], bool]) -> None:
+    async def _until(self, stopped: Callable[[], bool]) -> None:
         while not stopped():
+            self._meters.beat(ROLE)
             await asyncio.sleep(_POLL_S)
 
     def _build(self, folder: str) -> faust.App:
@@ -195,16 +212,18 @@ class Stateful:
         if message.offset > host.positions[stream]:
             self._read(host, stream, message.offset)
         if message.offset < host.positions[stream]:
+            self._told[wire.step].received[stream] += 1
+            self._told[wire.step].dropped["repeat"] += 1
             return
         taken = decode(stream, event.key, event.value, dict(message.headers or ()))
         if isinstance(host.step, FitStep):
             host.busy = True  # a fit may take minutes: the other steps go on meanwhile
-            said = await self._aside.run(host.step.on_message, taken)
+            said = await self._aside.run(partial(self._step, host), taken)
             host.busy = False
             if self._hosts.get((wire.step, message.partition)) is not host:
                 return  # the partition was taken away meanwhile: whoever has it now does this again
         else:
-            said = host.step.on_message(taken)
+            said = self._step(host, taken)
         self._took(host, stream, message.offset, taken, said)
 
     def _read(self, host: Host, stream: str, end: int) -> None:
@@ -213,12 +232,19 @@ class Stateful:
         log.info("steps: '%s' reads %s/%d from %d to %d", host.wire.step, topic, host.partition, position, end)
         for message in self._reader.between(topic, host.partition, position, end):
             taken = decode(stream, message.key(), message.value(), dict(message.headers() or ()))
-            self._took(host, stream, message.offset(), taken, host.step.on_message(taken))
+            self._took(host, stream, message.offset(), taken, self._step(host, taken))
         host.positions[stream] = end
 
+    def _step(self, host: Host, taken: Message) -> Sequence[Message]:
+        with self._meters.stage(host.wire.step):
+            return host.step.on_message(taken)
+
     def _took(self, host: Host, stream: str, offset: int, taken: Message, said: Sequence[Message]) -> None:
+        told = self._told[host.wire.step]
+        told.received[stream] += 1
         for message in said:
             self._sender.send(message)
+            told.sent[message.stream] += 1
         host.positions[stream] = offset + 1
         host.changed = True
         if isinstance(host.step, DetectStep) and isinstance(taken.payload, Mark):
@@ -273,10 +299,13 @@ class Stateful:
         """Load partitions on which nothing arrived yet, and read what was sent and not delivered for a while."""
         for partition in sorted(self._assigned):
             self._host(FLOW[0], partition)
+        if self._meters.waiting.get(ROLE) == _RESTORING:
+            self._meters.ready(ROLE)
         busy = {host.wire for host in self._hosts.values() if host.busy}
         for host in self._hosts.values():
             for stream in host.wire.reads if host.wire not in busy else ():
                 if (end := self._missed(host, stream)) is not None:
+                    self._told[host.wire.step].errors["undelivered"] += end - host.positions[stream]
                     self._read(host, stream, end)
 
     def _missed(self, host: Host, stream: str) -> int | None:
@@ -312,12 +341,16 @@ class Stateful:
         if behind and await self._app.consumer._commit({tp: one[2] for tp, one in behind.items()}):  # 4
             for host, stream, position in behind.values():
                 host.committed[stream] = position
+            behind = {}
+        if not behind:
+            self._meters.checkpointed(ROLE)
 
     def _save(self) -> None:
         hosts = [one for one in self._hosts.values() if one.changed and not one.busy]
         if hosts:
-            self._sender.flush()  # 1
-            self._snapshots.write([host.snapshot() for host in hosts])  # 2 and 3
+            with self._meters.stage("snapshot"):
+                self._sender.flush()  # 1
+                self._snapshots.write([host.snapshot() for host in hosts])  # 2 and 3
         for host in hosts:
             host.changed = False
 
@@ -330,6 +363,7 @@ class Stateful:
                 text = f"kafka: partition {partition} came without that of {', '.join(sorted(missing))}"
                 self._fail(SourceError(f"{text}; do workers of another version share the group?"))
         self._assigned = frozenset(topics)
+        self._meters.wait(ROLE, _RESTORING)
         log.info("steps: %s", ", ".join(str(one) for one in sorted(self._assigned)) or "no partitions")
 
     async def _on_revoked(self, app: faust.App, revoked: Iterable[Any], **more: Any) -> None:

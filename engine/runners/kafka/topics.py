@@ -74,10 +74,16 @@ def create_topics(config: KafkaConfig) -> None:
                 raise SourceError(f"kafka: cannot create topic {name}: {error.args[0].str()}") from error
 
 
-def wait_for_telemetry(config: KafkaConfig, window: WindowConfig, stopped: Callable[[], bool]) -> Inputs | None:
+def wait_for_telemetry(
+    config: KafkaConfig,
+    window: WindowConfig,
+    stopped: Callable[[], bool],
+    waits: Callable[[str], None] = lambda why: None,
+) -> Inputs | None:
     """Return the declared inputs once the broker answers and every telemetry topic is there; None when stopped.
 
-    The set of inputs decides what a window waits for, so it must be whole before the first row is read.
+    `waits` is told what for, each time that it is something else. The set of inputs decides what a window waits for, so
+    it must be whole before the first row is read.
     """
     said = ""
     while not stopped():
@@ -91,6 +97,7 @@ def wait_for_telemetry(config: KafkaConfig, window: WindowConfig, stopped: Calla
             return inputs_of(config, window, present)
         if waiting != said:
             log.warning("%s", waiting)
+            waits(waiting)
             said = waiting
         time.sleep(_PAUSE_S)
     return None

@@ -19,6 +19,8 @@ from engine.runners.kafka.config import KafkaConfig
 from engine.runners.kafka.decode import DecodeLoop
 from engine.runners.kafka.stateful import Stateful
 from engine.runners.kafka.topics import create_topics, wait_for_telemetry
+from engine.runners.kafka.watch import BROKER, Watch
+from engine.runners.meters import Meters
 from engine.types import Inputs
 
 log = logging.getLogger(__name__)
@@ -31,32 +33,44 @@ _POLL_S: Final = 0.1
 
 
 def run_worker(
-    engine: EngineConfig, config: KafkaConfig, stopped: threading.Event, beside: Sequence[Role] = ()
+    engine: EngineConfig,
+    config: KafkaConfig,
+    stopped: threading.Event,
+    beside: Sequence[Role] = (),
+    meters: Meters | None = None,
 ) -> None:
     """Work until `stopped` is set; raise an OpsBrainError when one of the roles cannot go on.
 
     Waits for the broker and for the telemetry topics, saying so once; then creates our own topics. `beside` are further
-    roles (notifications).
+    roles (notifications). `meters` tell others how it goes.
     """
+    meters = meters or Meters()
+    meters.wait(BROKER, f"waiting for the broker at {config.bootstrap}")
     if config.partitions > engine.window.shards:
         raise ConfigError(
             f"kafka.partitions is {config.partitions}, more than pipeline.shards ({engine.window.shards}); lower it"
         )
-    inputs = wait_for_telemetry(config, engine.window, stopped.is_set)
+    inputs = wait_for_telemetry(config, engine.window, stopped.is_set, lambda why: meters.wait(BROKER, why))
     if inputs is None:
         return
     create_topics(config)
     log.warning("working on %d inputs of %s", len(inputs.inputs), config.bootstrap)
-    asyncio.run(_run(engine, config, inputs, stopped, beside))
+    asyncio.run(_run(engine, config, inputs, stopped, beside, meters))
     log.warning("stopped")
 
 
 async def _run(
-    engine: EngineConfig, config: KafkaConfig, inputs: Inputs, stopped: threading.Event, beside: Sequence[Role]
+    engine: EngineConfig,
+    config: KafkaConfig,
+    inputs: Inputs,
+    stopped: threading.Event,
+    beside: Sequence[Role],
+    meters: Meters,
 ) -> None:
     over = threading.Event()
-    steps = Stateful(engine, config)
-    decode = DecodeLoop(config, engine.window, inputs, steps.furthest_ms, over.is_set)
+    steps = Stateful(engine, config, meters)
+    decode = DecodeLoop(config, engine.window, inputs, steps.furthest_ms, over.is_set, meters)
+    Watch(config, meters).start(over)
     loop = asyncio.get_running_loop()
     with ThreadPoolExecutor(1 + len(beside), "opsbrain") as threads:
         running = [
