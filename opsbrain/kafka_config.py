@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from engine.errors import ConfigError
-from engine.runners.kafka.config import KafkaConfig, Telemetry
+from engine.runners.kafka.config import KafkaConfig, RetentionHours, Telemetry
 from ingest.identity import Identity
 from ingest.registry import format_of
 from ingest.scrub import Scrubber
@@ -18,7 +18,7 @@ def kafka_config(settings: Settings, *, needs_telemetry: bool = False) -> KafkaC
 
     Whoever only reads conclusions needs no topics of telemetry; a worker does.
     """
-    kafka = settings.kafka
+    kafka, hours = settings.kafka, settings.kafka.retention_hours
     if not kafka.bootstrap:
         raise ConfigError(
             "kafka.bootstrap is empty; name a broker, as in --set kafka.bootstrap=127.0.0.1:9092 "
@@ -43,6 +43,8 @@ def kafka_config(settings: Settings, *, needs_telemetry: bool = False) -> KafkaC
         group_prefix=kafka.group_prefix,
         topic_prefix=kafka.topic_prefix,
         partitions=kafka.partitions,
+        replication=kafka.replication,
+        retention_hours=RetentionHours(hours.steps, hours.conclusions, hours.refused),
         session_timeout_s=kafka.session_timeout_s,
         checkpoint_every_s=kafka.checkpoint_every_s,
         idle_after_s=settings.pipeline.idle_after_s,

@@ -160,6 +160,22 @@ class TelemetryTopic:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RetentionHours:
+    """How long our topics keep their messages. Topics that are there keep what they have (`opsbrain doctor` tells)."""
+
+    steps: int = _key(
+        168,
+        "What travels between steps. State is made again from it: the longest time that all workers may be away.",
+        lo=1,
+        hi=87_600,
+    )
+    conclusions: int = _key(
+        720, "Anomalies, incidents and fixes: how far back `opsbrain export` can look.", lo=1, hi=87_600
+    )
+    refused: int = _key(168, "Dead letters and late rows.", lo=1, hi=87_600)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Kafka:
     """The broker that `opsbrain worker` works on."""
 
@@ -167,6 +183,10 @@ class Kafka:
     group_prefix: str = _key("opsbrain", "Begins the names of our consumer groups.")
     topic_prefix: str = _key("opsbrain.", "Begins the names of our own topics.")
     partitions: int = _key(8, "Partitions of each topic that we create. At most `pipeline.shards`.", lo=1, hi=4096)
+    replication: int = _key(
+        0, "Copies of each message in topics that we create; 0 takes 3, or as many as there are brokers.", lo=0, hi=32
+    )
+    retention_hours: RetentionHours = _section(RetentionHours, "How long our topics keep their messages.")
     session_timeout_s: int = _key(
         10, "After how much silence a worker counts as dead and its shards move.", lo=1, hi=1800
     )

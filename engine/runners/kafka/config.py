@@ -52,6 +52,15 @@ class Telemetry:
 
 
 @dataclass(frozen=True, slots=True)
+class RetentionHours:
+    """How long our topics keep their messages: between steps, what was concluded, what was refused (late, unreadable)."""
+
+    steps: int = 168
+    conclusions: int = 720
+    refused: int = 168
+
+
+@dataclass(frozen=True, slots=True)
 class KafkaConfig:
     """Broker, names and timing.
 
@@ -61,6 +70,8 @@ class KafkaConfig:
     group_prefix        begins the names of our consumer groups
     topic_prefix        begins the names of our topics
     partitions          partitions of each of our topics; changing it later means starting with fresh topics
+    replication         copies of each message of ours; 0 takes three, or as many as there are brokers
+    retention_hours     how long our topics keep their messages
     session_timeout_s   after how much silence a worker counts as dead
     checkpoint_every_s  how often offsets and snapshots are committed: what is redone after a crash
     idle_after_s        after how much silence an input no longer holds windows open; 0 means never
@@ -73,6 +84,8 @@ class KafkaConfig:
     group_prefix: str = "opsbrain"
     topic_prefix: str = "opsbrain."
     partitions: int = 8
+    replication: int = 0
+    retention_hours: RetentionHours = field(default_factory=RetentionHours)
     session_timeout_s: float = 10.0
     checkpoint_every_s: float = 2.0
     idle_after_s: float = 30.0
