@@ -1,4 +1,12 @@
-"""Remembers what label sets measure, numbered, so that a row costs a number and not four texts."""
+"""Remembers what label sets measure, numbered, so that a row costs a number and not four texts.
+
+What comes out of decoding has rows with numbers (`engine.numbered`), and beside them, once, what the numbers mean.
+There every identity stands once; so some series are kept apart, and have numbers below 0:
+
+- label sets that cannot be used: their rows are refused before they go out
+- series that have the identity of another one but are called otherwise (a sender said first that it is a gauge, then
+  that it is a counter): a batch that holds such rows goes out with all of its columns
+"""
 
 from __future__ import annotations
 
@@ -6,78 +14,120 @@ from typing import Final
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
+from engine.numbered import NUMBERED, SERIES, Numbered, Rows, SeriesNames
+from engine.schemas import conform
+from engine.types import Ints
 from ingest.metric_labels import Measured
 
-MAX_SERIES: Final = 500_000
-MAX_KEY_BYTES: Final = 256 * 1024 * 1024
-"""How much is remembered, of an input format, before all is forgotten and learned again (some kB a series)."""
+MAX_SERIES: Final = 2_200_000
+"""How many series are remembered, of an input format, before all are forgotten and learned again."""
 
-_CHUNKS: Final = 7  # more pieces than this make a look-up very slow
-_WORTH_IT: Final = 4  # to copy a series costs what a row saves that is looked up in one piece, and other rows follow
-_SCHEMA: Final = pl.Schema(
-    {
-        "entity": pl.String,
-        "indicator": pl.String,
-        "instance": pl.String,
-        "form": pl.String,
-        "identity": pl.UInt64,
-        "reason": pl.String,
-    }
-)
+MAX_BYTES: Final = 768 * 1024 * 1024
+"""How much memory that may take. A series takes some 150 bytes and what it is called."""
+
+_SERIES_BYTES: Final = 150
+_GROWTH: Final = 8  # a piece of the names is put together with the one before once it has an eighth of its rows
 
 
 class SeriesTable:
-    """Numbers series by what they are known by on the wire, and gives the columns of rows by these numbers.
+    """Numbers series by what they are known by on the wire.
 
     `numbers` may be looked into directly, for speed. Numbers hold until `clear`.
     """
 
-    __slots__ = ("_bytes", "_frame", "_new", "_refused", "numbers")
+    __slots__ = ("_apart", "_bytes", "_generation", "_identities", "_names", "_new", "_pieces", "numbers")
 
     def __init__(self) -> None:
         self.numbers: dict[bytes, int] = {}
-        self._frame = pl.DataFrame(schema=_SCHEMA)
+        self._generation = 0
+        self._forget()
+
+    def _forget(self) -> None:
+        self._identities: dict[int, int] = {}
+        self._pieces: list[pl.DataFrame] = []
         self._new: list[Measured] = []
-        self._refused = False
+        self._apart: list[Measured] = []
+        self._names: SeriesNames | None = None
         self._bytes = 0
 
     @property
     def full(self) -> bool:
         """Return whether it is time to `clear`."""
-        return len(self.numbers) > MAX_SERIES or self._bytes > MAX_KEY_BYTES
+        return len(self.numbers) > MAX_SERIES or self._bytes > MAX_BYTES
 
     def clear(self) -> None:
         """Forget everything. No number given before may be used then."""
         self.numbers.clear()
-        self._frame = self._frame.clear()
-        self._new = []
-        self._refused = False
-        self._bytes = 0
+        self._generation += 1
+        self._forget()
 
     def add(self, key: bytes, series: Measured) -> int:
-        """Remember a series; return its number."""
-        number = self._frame.height + len(self._new)
+        """Remember a series; return its number, which another key of the same series has as well."""
+        self._bytes += _SERIES_BYTES + len(key)
+        number = self._number(series)
         self.numbers[key] = number
-        self._new.append(series)
-        self._refused = self._refused or bool(series.reason)
-        self._bytes += len(key) + len(series.indicator)
         return number
 
-    def columns(self, numbers: NDArray[np.int64]) -> pl.DataFrame:
-        """Return the columns of rows by their series: entity to identity, and `reason` if any is refused."""
-        self._settle(len(numbers))
-        frame = self._frame if self._refused else self._frame.drop("reason")
-        return frame[numbers]
+    def _number(self, series: Measured) -> int:
+        if series.reason:
+            return self._kept_apart(series)
+        known = self._identities.get(series.identity)
+        if known is not None:
+            return known if self._called(known) == series else self._kept_apart(series)
+        number = self._identities[series.identity] = len(self._identities)
+        self._new.append(series)
+        self._bytes += len(series.entity) + len(series.indicator) + len(series.instance)
+        return number
 
-    def _settle(self, rows: int) -> None:
-        """Take new series into the frame; put it in one piece again unless that costs more than it saves."""
-        quiet = not self._new
+    def _kept_apart(self, series: Measured) -> int:
+        self._apart.append(series)
+        return -len(self._apart)
+
+    def _called(self, number: int) -> Measured:
+        """Return the series of a number."""
+        for piece in self._pieces:
+            if number < piece.height:
+                return Measured(*piece.row(number))
+            number -= piece.height
+        return self._new[number]
+
+    @property
+    def names(self) -> SeriesNames:
+        """Return what the series are called that have numbers."""
         if self._new:
-            columns = {name: [getattr(one, name) for one in self._new] for name in _SCHEMA}
-            self._frame = self._frame.vstack(pl.DataFrame(columns, schema=_SCHEMA))
+            columns = {name: [getattr(one, name) for one in self._new] for name in SERIES}
+            self._pieces.append(pl.DataFrame(columns, schema=SERIES))
             self._new = []
-        pieces = self._frame.n_chunks()
-        if pieces > 1 and (quiet or pieces > _CHUNKS or self._frame.height < _WORTH_IT * rows):
-            self._frame = self._frame.rechunk()
+            self._names = None
+            _put_together(self._pieces)
+        if self._names is None:
+            frame = pl.concat(self._pieces, rechunk=False) if self._pieces else pl.DataFrame(schema=SERIES)
+            self._names = SeriesNames(frame, self._generation)
+        return self._names
+
+    def reasons(self, numbers: Ints) -> pl.Series | None:
+        """Return `reason`, why rows cannot be used by the numbers of their series, "" if they can; None if all can."""
+        if not len(numbers) or numbers.min() >= 0:
+            return None
+        texts = ["" if number >= 0 else self._apart[-1 - number].reason for number in numbers.tolist()]
+        return pl.Series("reason", texts, pl.String)
+
+    def rows(self, frame: pl.DataFrame) -> Rows:
+        """Return rows as they go out, given `series`, their numbers, beside `ts_ms`, `offset` and `value`."""
+        names = self.names
+        numbers = frame["series"].to_numpy()
+        if not len(numbers) or numbers.min() >= 0:
+            return Numbered(frame.select(pl.col(name).cast(dtype) for name, dtype in NUMBERED.items()), names)
+        apart = pl.DataFrame({name: [getattr(one, name) for one in self._apart] for name in SERIES}, schema=SERIES)
+        both = pl.concat([names.frame, apart.reverse()])
+        places = np.where(numbers < 0, numbers + both.height, numbers)  # those below 0 count from the end
+        called = both[places]
+        return conform("metrics", frame.hstack(called))
+
+
+def _put_together(pieces: list[pl.DataFrame]) -> None:
+    """Put the last pieces together until each has far fewer rows than the one before: few copies, and few pieces."""
+    while len(pieces) > 1 and pieces[-1].height * _GROWTH > pieces[-2].height:
+        last = pieces.pop()
+        pieces[-1] = pl.concat([pieces[-1], last], rechunk=True)

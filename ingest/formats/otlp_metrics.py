@@ -22,7 +22,7 @@ import numpy as np
 import polars as pl
 
 from engine.ports import Decoded
-from engine.schemas import Kind, conform
+from engine.schemas import Kind
 from ingest.identity import Identity
 from ingest.metric_labels import MetricLabels
 from ingest.otlp_histograms import EXPONENTIAL, HISTOGRAM, SUMMARY, Shape, read_histograms
@@ -83,7 +83,7 @@ class OtlpMetrics:
         frame = self._frame(points)
         frame = refused.rows(frame, pl.col("ts_ms").is_null(), OUTSIDE)
         frame = frame.with_columns(refused.offsets_of(frame["at"]))
-        return Decoded(conform("metrics", frame), refused.letters(), Counter(points.dropped))
+        return Decoded(self._series.table.rows(frame), refused.letters(), Counter(points.dropped))
 
     def _read(self, points: Points, position: int, start: int, end: int) -> None:
         key = self._layouts.read(points, start, end)
@@ -97,10 +97,13 @@ class OtlpMetrics:
 
     def _frame(self, points: Points) -> pl.DataFrame:
         values = points.values()
-        return self._series.table.columns(np.asarray(points.numbers)).with_columns(
-            at=pl.Series(np.asarray(points.at)),
-            ts_ms=sane(pl.Series(points.times_ms())),
-            value=pl.Series(np.where(np.isinf(values), np.nan, values), dtype=pl.Float64),
+        return pl.DataFrame(
+            {
+                "series": np.asarray(points.numbers),
+                "at": np.asarray(points.at),
+                "ts_ms": sane(pl.Series(points.times_ms())),
+                "value": pl.Series(np.where(np.isinf(values), np.nan, values), dtype=pl.Float64),
+            }
         )
 
 

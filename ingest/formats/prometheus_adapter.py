@@ -17,7 +17,7 @@ import numpy as np
 import polars as pl
 
 from engine.ports import Decoded
-from engine.schemas import Kind, conform
+from engine.schemas import Kind
 from engine.types import Ints
 from ingest.identity import Identity
 from ingest.metric_labels import NAMELESS, Measured, MetricLabels
@@ -62,9 +62,11 @@ class PrometheusAdapter:
         if self._table.full:
             self._table.clear()
         columns = self._columns(refused, len(bodies))
-        frame = self._table.columns(columns.series()).hstack([columns.at(), columns.ts_ms(), columns.value()])
-        if "reason" in frame.columns:
-            frame = refused.where(frame, pl.col("reason") != "", NAMELESS)
+        numbers = columns.series()
+        frame = pl.DataFrame([pl.Series("series", numbers), columns.at(), columns.ts_ms(), columns.value()])
+        reasons = self._table.reasons(numbers)
+        if reasons is not None:
+            frame = refused.where(frame.hstack([reasons]), pl.col("reason") != "", NAMELESS)
         if frame["ts_ms"].has_nulls():
             frame = refused.where(frame, pl.col("ts_ms").is_null(), OUTSIDE)
         if frame["value"].has_nulls():
@@ -72,7 +74,7 @@ class PrometheusAdapter:
         value = frame["value"].to_numpy()
         usable = pl.Series("value", np.where(np.isfinite(value), value, np.nan))
         frame = frame.drop("value").hstack([refused.offsets_of(frame["at"]), usable])
-        return Decoded(conform("metrics", frame), refused.letters())
+        return Decoded(self._table.rows(frame), refused.letters())
 
     def _columns(self, refused: Refused, messages: int) -> _Columns:
         columns = _Columns()

@@ -19,8 +19,9 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from engine.numbered import NUMBERED, Numbered, Rows, expanded
 from engine.ports import Decoded
-from engine.schemas import Kind, conform, empty
+from engine.schemas import Kind
 from engine.types import Ints
 from ingest import remote_write_tails, remote_write_v1, remote_write_v2
 from ingest.identity import Identity
@@ -84,7 +85,7 @@ class PrometheusRemoteWrite:
         refused = Refused(bodies, offsets, input, self.scrubber)
         known = self._memory()
         dropped: Counter[str] = Counter()
-        frames: list[pl.DataFrame] = []
+        frames: list[Rows] = []
         parts: list[_Rows] = []
         for position, body in enumerate(bodies):
             if known.full:
@@ -96,7 +97,8 @@ class PrometheusRemoteWrite:
             except Malformed as error:
                 refused.add(position, str(error))
         frames.append(_frame(parts, known, refused, dropped))
-        return Decoded(pl.concat(frames), refused.letters(), dropped)
+        whole = frames[0] if len(frames) == 1 else pl.concat([expanded(rows) for rows in frames])
+        return Decoded(whole, refused.letters(), dropped)
 
     def _memory(self) -> _Known:
         if not self._known:
@@ -155,10 +157,10 @@ def _is_version_2(request: bytes) -> bool:
     return False
 
 
-def _frame(parts: Sequence[_Rows], known: _Known, refused: Refused, dropped: Counter[str]) -> pl.DataFrame:
-    """Return rows in the schema of metrics, without those that are dropped or refused."""
+def _frame(parts: Sequence[_Rows], known: _Known, refused: Refused, dropped: Counter[str]) -> Rows:
+    """Return rows without those that are dropped or refused."""
     if not parts:
-        return empty("metrics")
+        return Numbered(pl.DataFrame(schema=NUMBERED), known.series.table.names)
     at, numbers, ts_ms, bits = (
         np.concatenate([getattr(part, name) for part in parts]) for name in ("at", "numbers", "ts_ms", "bits")
     )
@@ -167,12 +169,14 @@ def _frame(parts: Sequence[_Rows], known: _Known, refused: Refused, dropped: Cou
         dropped[STALE] += int(stale.sum())
         at, numbers, ts_ms, bits = at[~stale], numbers[~stale], ts_ms[~stale], bits[~stale]
     value = bits.view(np.float64)
-    frame = known.series.table.columns(numbers).with_columns(
-        at=pl.Series(at), ts_ms=pl.Series(ts_ms), value=pl.Series(np.where(np.isfinite(value), value, np.nan))
+    frame = pl.DataFrame(
+        {"series": numbers, "at": at, "ts_ms": ts_ms, "value": np.where(np.isfinite(value), value, np.nan)}
     )
-    if "reason" in frame.columns:
-        for reason in frame["reason"].unique().sort():
+    reasons = known.series.table.reasons(numbers)
+    if reasons is not None:
+        frame = frame.hstack([reasons])
+        for reason in reasons.unique().sort():
             frame = refused.rows(frame, (pl.col("reason") == reason) & (pl.col("reason") != ""), reason)
     inside = pl.col("ts_ms").is_between(EARLIEST_MS, LATEST_MS, closed="left")
     frame = refused.rows(frame, ~inside, OUTSIDE)
-    return conform("metrics", frame.with_columns(refused.offsets_of(frame["at"])))
+    return known.series.table.rows(frame.with_columns(refused.offsets_of(frame["at"])))
