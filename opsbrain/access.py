@@ -2,6 +2,7 @@
 
 http.token                  everything
 receivers.ingest_token      telemetry and hooks
+http.metrics_token          /metrics; so does what opens the console
 receivers.hook_token        hooks, at /hooks and /receive
 receivers.gitlab_token      /hooks/gitlab, as X-Gitlab-Token
 receivers.github_secret     /hooks/github, as the key of X-Hub-Signature-256
@@ -28,6 +29,7 @@ from opsbrain.endpoints import HOOKS as HOOK_PATHS
 from opsbrain.settings import Http, Receivers
 
 CONSOLE: Final = "console"
+METRICS: Final = "metrics"
 INGEST: Final = "ingest"
 HOOKS: Final = "hooks"
 GITLAB: Final = "gitlab"
@@ -35,6 +37,7 @@ GITHUB: Final = "github"
 UNSIGNED: Final = "unsigned"
 
 _INGEST_PATHS: Final = (RECEIVE, "/api/v1/write", "/v1/", "/fluentbit", "/events")
+_METRICS_PATH: Final = "/metrics"
 _HOOK_FORMATS: Final = frozenset(name for path, name in ENDPOINTS.items() if path.startswith(HOOK_PATHS))
 _SIGNATURE: Final = "sha256="
 
@@ -49,8 +52,11 @@ class Access:
         hook = receivers.hook_token.reveal("receivers.hook_token").encode()
         gitlab = receivers.gitlab_token.reveal("receivers.gitlab_token").encode()
         self._github = receivers.github_secret.reveal("receivers.github_secret").encode()
+        metrics = http.metrics_token.reveal("http.metrics_token").encode()
+        opens_console = _given(everything) if console else _given(ingest, everything)
         self._tokens = {
-            CONSOLE: _given(everything) if console else _given(ingest, everything),
+            CONSOLE: opens_console,
+            METRICS: _given(metrics) + opens_console,
             INGEST: _given(ingest, everything),
             HOOKS: _given(hook, ingest, everything),
         }
@@ -97,13 +103,15 @@ def door_of(path: str) -> str:
     name = path.removeprefix(RECEIVE).strip("/") if path.startswith(RECEIVE) else ""
     if name in _HOOK_FORMATS:
         return {GITLAB: GITLAB, GITHUB: UNSIGNED}.get(name, HOOKS)
+    if path == _METRICS_PATH:
+        return METRICS
     return INGEST if path.startswith(_INGEST_PATHS) else CONSOLE
 
 
-def check_reach(host: str, access: Access, doors: tuple[str, ...], remedy: str) -> None:
+def check_reach(host: str, access: Access, doors: tuple[str, ...], remedy: str, key: str = "http.host") -> None:
     """Raise ConfigError when one of the doors would stand open beyond this machine."""
     if not is_loopback(host.strip("[]").lower()) and not all(access.needs_token(door) for door in doors):
-        raise ConfigError(f"http.host = {host} is beyond loopback: {remedy}, or listen on 127.0.0.1")
+        raise ConfigError(f"{key} = {host} is beyond loopback: {remedy}, or listen on 127.0.0.1")
 
 
 def is_loopback(host: str) -> bool:

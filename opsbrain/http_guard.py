@@ -19,7 +19,7 @@ from opsbrain.settings import Receivers as ReceiverSettings
 from opsbrain.tally import Tally, place_of
 
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
-_OPEN = frozenset({"/healthz"})  # what orchestrators ask, which bear no token and call by address
+_OPEN = frozenset({"/healthz", "/readyz"})  # what orchestrators ask, which bear no token and call by address
 
 
 class HttpGuard:

@@ -21,8 +21,10 @@ from engine.errors import SourceError
 from engine.messages import FIXES, INCIDENTS
 from engine.runners.kafka.codec import decode
 from engine.runners.kafka.config import KafkaConfig
+from engine.runners.meters import COMMITTED, Meters
 from engine.types import Fix, Incident
 from opsbrain.notify.dispatch import Dispatcher
+from opsbrain.notify.meters import NOTIFY, NotifyMeters
 from opsbrain.notify.outbox import FILE_NAME, Outbox
 from opsbrain.notify.registry import build_notifiers
 from opsbrain.settings import Settings
@@ -41,11 +43,19 @@ SETTLE_S: Final = 1.0  # an incident waits this long for the fixes that the same
 class NotifyRole:
     """Runs in a thread of its own, with its own consumer group; workers share its partitions as they share the rest."""
 
-    def __init__(self, settings: Settings, config: KafkaConfig) -> None:
+    def __init__(self, settings: Settings, config: KafkaConfig, meters: Meters | None = None) -> None:
         self._settings = settings
         self._config = config
         self._notifiers = build_notifiers(settings.notify)
         self._waiting: list[tuple[float, Incident]] = []
+        self._meters = NotifyMeters(meters or Meters(), [one.name for one in self._notifiers])
+        self._meters.all.wait(NOTIFY, "the group has not given partitions of incidents yet")
+        self._meters.all.owned[NOTIFY] = self.positions
+        self._given: frozenset[tuple[str, int]] = frozenset()
+
+    def positions(self) -> dict[tuple[str, int], int]:
+        """Return the partitions that the group has given; where it stands in them the group knows."""
+        return dict.fromkeys(self._given, COMMITTED)
 
     def run(self, stopped: Callable[[], bool]) -> None:
         """Run until stopped."""
@@ -72,21 +82,25 @@ class NotifyRole:
 
     def _loop(self, consumer: Consumer, store: Store, outbox: Outbox, stopped: Callable[[], bool]) -> None:
         dispatcher = Dispatcher(outbox, self._notifiers)
-        consumer.subscribe([self._config.topic(stream) for stream in (INCIDENTS, FIXES)], on_revoke=self._revoked)
+        topics = [self._config.topic(stream) for stream in (INCIDENTS, FIXES)]
+        consumer.subscribe(topics, on_assign=self._assigned, on_revoke=self._revoked)
         while not stopped():
             self._keep([self._payload(one) for one in consumer.consume(_BATCH, _POLL_S)], store)  # 1
             if self._waiting and time.monotonic() - self._waiting[-1][0] >= SETTLE_S:
                 self._enqueue(dispatcher, store)  # 2
                 self._commit(consumer)  # 3
+            self._meters.round(outbox, waiting=bool(self._waiting))
             now_ms = int(time.time() * 1000)
             dispatcher.refresh(now_ms)
             for entry in dispatcher.run_due(now_ms):  # 4
+                self._meters.attempted(entry)
                 if entry.state == "failed":
                     log.warning("notify: %s gave up on %s: %s", entry.delivery.notifier, entry.delivery.id, entry.last)
 
     def _keep(self, arrived: list[Incident | Fix], store: Store) -> None:
         store.put_fixes([one for one in arrived if isinstance(one, Fix)])
         incidents = [one for one in arrived if isinstance(one, Incident)]
+        self._meters.received(len(incidents))
         store.put_incidents(incidents)
         self._waiting += [(time.monotonic(), one) for one in incidents]
 
@@ -104,9 +118,15 @@ class NotifyRole:
         except KafkaException as error:
             # somebody else has the partition now and reads these again; the outbox knows them
             log.warning("notify: offsets were not committed: %s", error.args[0].str())
+            self._meters.error("commit")
+
+    def _assigned(self, consumer: Consumer, partitions: list[Any]) -> None:
+        self._given |= {(one.topic, one.partition) for one in partitions}
+        self._meters.all.ready(NOTIFY)
 
     def _revoked(self, consumer: Consumer, partitions: list[Any]) -> None:
         self._waiting = []  # not committed: whoever has the partition now reads them again
+        self._given -= {(one.topic, one.partition) for one in partitions}
 
     def _payload(self, message: Any) -> Incident | Fix:
         error = message.error()

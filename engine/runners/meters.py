@@ -19,7 +19,11 @@ Gauge = Callable[[], Mapping[tuple[str, ...], float]]
 """Asked when somebody looks: by label values, what is so now. Called from another thread; must not block."""
 
 Positions = Callable[[], Mapping[tuple[str, int], int]]
-"""Asked when somebody looks: by topic and partition, the offset of the next message. From another thread, too."""
+"""Asked when somebody looks, from another thread: by topic and partition, the offset of the next message.
+
+COMMITTED stands for that of the role's consumer group.
+"""
+COMMITTED: Final = -1
 
 CHECKPOINT_AGE: Final = "opsbrain_checkpoint_age_seconds"
 STATE_SERIES: Final = "opsbrain_state_series"

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import signal
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 
+from engine.runners.meters import MEMORY_LIMIT, PAUSED, Meters
 from opsbrain.commands.options import Config, Set
 from opsbrain.kafka_config import kafka_config
 from opsbrain.kafka_notify import NotifyRole
+from opsbrain.logs import say, start_logging
+from opsbrain.operating import Operating
+from opsbrain.settings import Settings
 from opsbrain.settings_load import load_settings
 from opsbrain.wiring import engine_config
 
@@ -24,6 +29,22 @@ def worker(config: Config = None, set_: Set = None) -> None:
     settings = load_settings(config, os.environ, set_ or ())
     kafka = kafka_config(settings, needs_telemetry=True)
     engine = engine_config(settings)
-    notify = NotifyRole(settings, kafka)
-    logging.basicConfig(format="opsbrain worker: %(message)s", level=logging.WARNING)
-    run_worker(engine, kafka, stopped, [notify.run])
+    start_logging(settings, "opsbrain worker")
+    meters = Meters()
+    meters.set(MEMORY_LIMIT, settings.worker.memory_limit_mb << 20)
+    meters.set(PAUSED, 0)
+    meters.wait("broker", "starting")
+    notify = NotifyRole(settings, kafka, meters)
+    with _served(settings, meters):
+        run_worker(engine, kafka, stopped, [notify.run], meters)
+
+
+@contextmanager
+def _served(settings: Settings, meters: Meters) -> Iterator[None]:
+    """Serve how the worker is, if settings say where."""
+    if not settings.worker.listen:
+        yield
+        return
+    with Operating(settings, meters) as operating:
+        say(f"/metrics, /healthz and /readyz at {operating.address}")
+        yield

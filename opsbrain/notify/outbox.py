@@ -86,6 +86,10 @@ class Outbox:
             (now_ms, json.dumps(sorted(notifiers)), limit),
         )
 
+    def pending(self) -> int:
+        """Return how many deliveries wait."""
+        return int(self._db.execute("SELECT count(*) FROM deliveries WHERE state = 'pending'").fetchone()[0])
+
     def next_due_ms(self) -> int | None:
         """Return when the next pending delivery may be sent, or None when nothing is pending."""
         row = self._db.execute("SELECT min(next_ms) FROM deliveries WHERE state = 'pending'").fetchone()

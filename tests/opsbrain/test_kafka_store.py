@@ -48,7 +48,7 @@ class Consumer:
         self.committed = 0
         made.append(self)
 
-    def subscribe(self, topics: list[str], on_revoke: Any) -> None:
+    def subscribe(self, topics: list[str], on_assign: Any, on_revoke: Any) -> None:
         assert sorted(topics) == ["opsbrain.fixes", "opsbrain.incidents"]
 
     def consume(self, count: int, timeout: float) -> list[Sent]:

@@ -38,6 +38,7 @@ class DecodeAccounts:
         self._lock = threading.Lock()
         meters.reading(DECODE, self.read)
         meters.owned[DECODE] = self.positions
+        meters.wait(DECODE, "the group has not given partitions of telemetry topics yet")
         meters.gauge(WATERMARK_DELAY, ("input",), lambda: self.watermark_delays_s(time.time))  # noqa: TID251
 
     def follow(self, input: Input) -> None:

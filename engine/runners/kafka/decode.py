@@ -83,7 +83,6 @@ class DecodeLoop:
             sorted(self._by_topic), on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._lost
         )
         self._produce([Message(stream, "inputs", self._declared) for stream in INPUTS_GO_TO])
-        self._meters.wait(DECODE, "the group has not given partitions of telemetry topics yet")
         self._meters.checkpointed(DECODE)
         committed_s = time.monotonic()
         try:

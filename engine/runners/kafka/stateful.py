@@ -92,6 +92,7 @@ class Stateful:
         self._meters = meters or Meters()
         self._told = {one.step: self._meters.component(one.step, **_TOLD) for one in FLOW}
         self._meters.owned[ROLE] = self.positions
+        self._meters.wait(ROLE, "the group has not given partitions of our topics yet")
         self._sender = Sender(config, self._meters)
         self._reader = TopicReader(config, config.group(ROLE))
         self._snapshots = Snapshots(config, self._sender, self._reader)
@@ -116,7 +117,6 @@ class Stateful:
     async def run(self, stopped: Callable[[], bool]) -> None:
         """Run until stopped, with a last checkpoint on the way out; raise whatever made it impossible to go on."""
         self._died: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._meters.wait(ROLE, "the group has not given partitions of our topics yet")
         self._meters.checkpointed(ROLE)
         with tempfile.TemporaryDirectory(prefix="opsbrain-") as folder:
             self._app = self._build(folder)
@@ -240,6 +240,7 @@ class Stateful:
             return host.step.on_message(taken)
 
     def _took(self, host: Host, stream: str, offset: int, taken: Message, said: Sequence[Message]) -> None:
+        self._meters.beat(ROLE)  # also while much is read at once, and the loop does not come round
         told = self._told[host.wire.step]
         told.received[stream] += 1
         for message in said:

@@ -7,12 +7,12 @@ that nobody who asks for /metrics waits for it.
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING, Final
+from collections.abc import Collection, Mapping
+from typing import TYPE_CHECKING, Any, Final
 
-from engine.errors import SourceError
 from engine.runners.kafka.config import KafkaConfig
 from engine.runners.kafka.topics import admin
-from engine.runners.meters import ASSIGNED, BROKER_CONNECTED, LAG, Meters
+from engine.runners.meters import ASSIGNED, BROKER_CONNECTED, COMMITTED, LAG, Meters
 
 if TYPE_CHECKING:
     from confluent_kafka.admin import AdminClient
@@ -29,10 +29,11 @@ class Watch:
         self._config = config
         self._meters = meters
         self._lag: dict[tuple[str, ...], float] = {}
+        self._given: dict[tuple[str, ...], float] = {}
         self._client: AdminClient | None = None
         meters.set(BROKER_CONNECTED, 0)
         meters.gauge(LAG, ("role", "topic", "partition"), lambda: self._lag)
-        meters.gauge(ASSIGNED, ("role",), self._assigned)
+        meters.gauge(ASSIGNED, ("role",), lambda: self._given)
 
     def start(self, stopped: threading.Event) -> None:
         """Look until `stopped`, in a thread that holds up no end: an answer may be long in coming."""
@@ -40,15 +41,20 @@ class Watch:
 
     def look(self) -> None:
         """Look once; blocks until the broker answers or five seconds are over."""
-        owned = {role: dict(ask()) for role, ask in list(self._meters.owned.items())}
+        from confluent_kafka import KafkaException
+
         try:
-            ends = self._ends(sorted({key for keys in owned.values() for key in keys}))
-        except SourceError as error:
+            owned = {role: self._known(role, ask()) for role, ask in list(self._meters.owned.items())}
+            ends = self._ends({key for keys in owned.values() for key in keys})
+            begins = self._begins({key for keys in owned.values() for key, at in keys.items() if at < 0})
+        except KafkaException as error:
             self._meters.set(BROKER_CONNECTED, 0)
-            self._meters.wait(BROKER, str(error))
+            why = error.args[0].str()
+            self._meters.wait(BROKER, f"waiting for the broker at {self._config.bootstrap}: {why}")
             return
+        self._given = {(role,): len(positions) for role, positions in owned.items()}
         self._lag = {
-            (role, topic, str(number)): max(ends[topic, number] - position, 0)
+            (role, topic, str(number)): max(ends[topic, number] - begins.get((topic, number), position), 0)
             for role, positions in owned.items()
             for (topic, number), position in positions.items()
             if (topic, number) in ends
@@ -61,22 +67,39 @@ class Watch:
             self.look()
             stopped.wait(EVERY_S)
 
-    def _assigned(self) -> dict[tuple[str, ...], float]:
-        return {(role,): len(ask()) for role, ask in list(self._meters.owned.items())}
+    def _known(self, role: str, positions: Mapping[tuple[str, int], int]) -> dict[tuple[str, int], int]:
+        """Return positions with those of the group where they stand for them; still negative where it has none."""
+        from confluent_kafka import ConsumerGroupTopicPartitions, TopicPartition
 
-    def _ends(self, keys: list[tuple[str, int]]) -> dict[tuple[str, int], int]:
-        """Return the offset behind the last message of each; raise SourceError when no broker answers."""
-        from confluent_kafka import KafkaException, TopicPartition
+        asked = [TopicPartition(*key) for key, at in sorted(positions.items()) if at == COMMITTED]
+        if not asked:
+            return dict(positions)
+        of = ConsumerGroupTopicPartitions(self._config.group(role), asked)
+        (answer,) = self._admin().list_consumer_group_offsets([of], request_timeout=_TIMEOUT_S).values()
+        found = {(one.topic, one.partition): int(one.offset) for one in answer.result().topic_partitions}
+        return dict(positions) | found
+
+    def _ends(self, keys: Collection[tuple[str, int]]) -> dict[tuple[str, int], int]:
+        """Return the offset behind the last message of each; raise KafkaException when no broker answers."""
         from confluent_kafka.admin import OffsetSpec
 
+        if not keys:
+            self._admin().list_topics(timeout=_TIMEOUT_S)  # does a broker answer?
+        return self._asked(keys, OffsetSpec.latest())
+
+    def _begins(self, keys: Collection[tuple[str, int]]) -> dict[tuple[str, int], int]:
+        from confluent_kafka.admin import OffsetSpec
+
+        return self._asked(keys, OffsetSpec.earliest())
+
+    def _asked(self, keys: Collection[tuple[str, int]], what: Any) -> dict[tuple[str, int], int]:
+        from confluent_kafka import TopicPartition
+
+        asked = {TopicPartition(topic, number): what for topic, number in sorted(keys)}
+        answers = self._admin().list_offsets(asked, request_timeout=_TIMEOUT_S) if asked else {}
+        return {(one.topic, one.partition): int(answer.result().offset) for one, answer in answers.items()}
+
+    def _admin(self) -> AdminClient:
         if self._client is None:
             self._client = admin(self._config)
-        try:
-            if not keys:
-                self._client.list_topics(timeout=_TIMEOUT_S)
-                return {}
-            asked = {TopicPartition(topic, number): OffsetSpec.latest() for topic, number in keys}
-            answers = self._client.list_offsets(asked, request_timeout=_TIMEOUT_S)
-            return {(one.topic, one.partition): int(answer.result().offset) for one, answer in answers.items()}
-        except KafkaException as error:
-            raise SourceError(f"waiting for the broker at {self._config.bootstrap}: {error.args[0].str()}") from error
+        return self._client

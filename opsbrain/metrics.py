@@ -1,0 +1,122 @@
+"""`GET /metrics`: what a process reports of itself, as Prometheus reads it. The table for operators: `docs/metrics.md`.
+
+The registry is made here, for one process and its meters, and asked in whole for each scrape: there is no global one,
+and nothing is counted twice. Labels take few values: inputs, topics, partitions and names of ours, never what came in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Final
+
+from prometheus_client import CollectorRegistry, ProcessCollector
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client.registry import Collector
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from engine.runners import meters as names
+from engine.runners.meters import Component, Meters
+from opsbrain import __version__
+
+PATH: Final = "/metrics"
+RECEIVED: Final = "opsbrain_received"
+SENT: Final = "opsbrain_sent"
+DROPPED: Final = "opsbrain_dropped"
+ERRORS: Final = "opsbrain_errors"
+STAGE_SECONDS: Final = "opsbrain_stage_seconds"
+BUILD_INFO: Final = "opsbrain_build_info"
+
+COUNTERS: Final[Mapping[str, tuple[str, str]]] = {
+    RECEIVED: ("of", "What a component took: rows by input, messages by stream, requests by format."),
+    SENT: ("of", "What a component passed on: by stream, receiver or format."),
+    DROPPED: ("reason", "What a component took and did not pass on, by reason."),
+    ERRORS: ("kind", "What went wrong in a component."),
+}
+"""By name (without `_total`): the label beside `component`, and what it says. Every component reports all four."""
+
+GAUGES: Final[Mapping[str, str]] = {
+    names.LAG: "Messages in the broker that this worker has not taken yet.",
+    names.ASSIGNED: "Partitions that the group has given to this worker.",
+    names.BROKER_CONNECTED: "1 while a broker answers, else 0.",
+    names.PAUSED: "1 while nothing is read because memory is short, else 0.",
+    names.MEMORY_LIMIT: "Memory that the process keeps below (worker.memory_limit_mb).",
+    names.WATERMARK_DELAY: "How far the windows of an input that are closed are behind the clock.",
+    names.CHECKPOINT_AGE: "How long ago all that a role had taken was committed: what a crash would do again.",
+    names.STATE_SERIES: "Series that detection knows.",
+    names.OUTBOX_PENDING: "Notifications that no receiver has taken yet.",
+}
+
+
+class MetersCollector(Collector):
+    """Reads meters for one scrape."""
+
+    def __init__(self, meters: Meters) -> None:
+        self._meters = meters
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield every family, those without a sample too: what they are called does not change while we run."""
+        yield from self._components()
+        stages = CounterMetricFamily(STAGE_SECONDS, "Processor time that a stage took.", labels=("stage",))
+        for stage, spent_s in sorted(dict(self._meters.stage_s).items()):
+            stages.add_metric((stage,), spent_s)
+        yield stages
+        yield self._ages()
+        for name, (labels, read) in sorted(self._meters.gauges.items()):
+            yield _gauge(name, labels, read())
+        yield _gauge(BUILD_INFO, ("version",), {(__version__,): 1}, "Always 1; the label says which version runs.")
+
+    def _components(self) -> Iterator[Metric]:
+        components = all_components(self._meters)
+        for name, (label, doc) in COUNTERS.items():
+            family = CounterMetricFamily(name, doc, labels=("component", label))
+            for component, one in sorted(components.items()):
+                for value, count in sorted(_counter(one, name).items()) or (("", 0),):
+                    family.add_metric((component, value), count)
+            yield family
+
+    def _ages(self) -> Metric:
+        now_s = self._meters.seconds()
+        ages: dict[tuple[str, ...], float] = {
+            (role,): max(now_s - at_s, 0) for role, at_s in sorted(dict(self._meters.checkpoints).items())
+        }
+        return _gauge(names.CHECKPOINT_AGE, ("role",), ages)
+
+
+class Exposition:
+    """Writes one process's metrics as text."""
+
+    def __init__(self, meters: Meters) -> None:
+        self._registry = CollectorRegistry()
+        self._registry.register(MetersCollector(meters))
+        ProcessCollector(registry=self._registry)
+
+    def text(self) -> bytes:
+        """Return what is so now."""
+        return generate_latest(self._registry)
+
+    def route(self) -> Route:
+        """Return the route that answers scrapes."""
+        return Route(PATH, self._answer)
+
+    def _answer(self, request: Request) -> Response:
+        return Response(self.text(), headers={"content-type": CONTENT_TYPE_LATEST, "cache-control": "no-store"})
+
+
+def all_components(meters: Meters) -> dict[str, Component]:
+    """Return every component as it is now, those read from elsewhere too."""
+    return dict(meters.components) | {name: read() for name, read in dict(meters.readings).items()}
+
+
+def _counter(one: Component, name: str) -> dict[str, int]:
+    by_name = {RECEIVED: one.received, SENT: one.sent, DROPPED: one.dropped, ERRORS: one.errors}
+    return dict(by_name[name])  # a copy in one go: its thread goes on counting
+
+
+def _gauge(name: str, labels: Iterable[str], values: Mapping[tuple[str, ...], float], doc: str = "") -> Metric:
+    family = GaugeMetricFamily(name, doc or GAUGES[name], labels=tuple(labels))
+    for of, value in sorted(values.items()):
+        family.add_metric(of, value)
+    return family
