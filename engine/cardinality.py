@@ -78,6 +78,14 @@ class SeriesLimit:
             mask[start:end] = self._admit(part, dropped)
         return mask, dropped
 
+    def ages(self, closed_ms: int) -> bool:
+        """Return whether series may be forgotten when the watermark is at `closed_ms`."""
+        return closed_ms // self._step_ms > self._era
+
+    def heard(self, hashes: Hashes, ts_ms: Ints) -> None:
+        """Remember when known series spoke last."""
+        self._touch(hashes, ts_ms)
+
     def snapshot(self) -> State:
         """Return a copy of all state."""
         return {

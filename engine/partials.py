@@ -13,6 +13,8 @@ travel as their samples, because their increase can only be formed when all of t
 | spans | operation | 0 | spans | errors | |
 | latency | operation | histogram bucket | spans | | |
 | cost | `cost.usd` | end of the period | 1 if an estimate | amount | |
+
+`key` stands for (entity, form, indicator, instance) where rows were numbered (`engine.measures`), and is 0 elsewhere.
 """
 
 from __future__ import annotations
@@ -39,6 +41,7 @@ PARTIALS: Final = pl.Schema(
         "total": pl.Float64(),
         "times": pl.List(pl.Int64()),
         "samples": pl.List(pl.Float64()),
+        "key": pl.UInt64(),
     }
 )
 
@@ -102,6 +105,7 @@ def _complete(part: pl.DataFrame) -> pl.DataFrame:
         "total": pl.lit(0.0),
         "times": pl.lit([], pl.List(pl.Int64)),
         "samples": pl.lit([], pl.List(pl.Float64)),
+        "key": pl.lit(0, pl.UInt64),
     }
     part = part.with_columns(value.alias(name) for name, value in defaults.items() if name not in part.columns)
     return part.select(pl.col(name).cast(dtype) for name, dtype in PARTIALS.items() if name != "shard")
@@ -113,7 +117,7 @@ def _metrics(rows: pl.DataFrame) -> Sequence[pl.DataFrame]:
     runs = gauges.select(run=pl.struct("entity", "indicator").rle_id())["run"].to_numpy()
     keys = gauges.select("entity", "indicator").unique(maintain_order=True)
     totals, counts = sums_of_runs(gauges["value"].to_numpy(), runs)
-    counters = _counters(rows)
+    counters = deltas_as_counters(rows)
     return [
         keys.with_columns(form=pl.lit("gauge"), n=pl.Series(counts), total=pl.Series(totals)),
         counters.group_by("entity", "indicator", "instance", maintain_order=True).agg(
@@ -122,7 +126,7 @@ def _metrics(rows: pl.DataFrame) -> Sequence[pl.DataFrame]:
     ]
 
 
-def _counters(rows: pl.DataFrame) -> pl.DataFrame:
+def deltas_as_counters(rows: pl.DataFrame) -> pl.DataFrame:
     """Return the samples of counters; a delta is one that begins again at 0, right after each row."""
     counters, deltas = rows.filter(pl.col("form") == "counter"), rows.filter(pl.col("form") == "delta")
     resets = deltas.with_columns(ts_ms=pl.col("ts_ms") + 1, value=pl.lit(0.0))
@@ -171,12 +175,13 @@ def _costs(rows: pl.DataFrame) -> Sequence[pl.DataFrame]:
 def sums_of_runs(values: Floats, runs: Ints) -> tuple[Floats, Ints]:
     """Return the sum and the length of each run of equal numbers in sorted `runs`.
 
-    A run's sum depends on its own values in their order and on nothing else (a group-by may split work over threads).
+    A run's sum is made of its own values one after the other (a group-by may split work over threads), and so are the
+    sums of numbered rows (`engine.measures`).
     """
     if not len(values):
         return np.empty(0), np.empty(0, np.int64)
-    starts = np.flatnonzero(np.r_[True, runs[1:] != runs[:-1]])
-    return np.add.reduceat(values, starts), np.diff(np.r_[starts, len(values)])
+    number = np.cumsum(np.r_[False, runs[1:] != runs[:-1]])
+    return np.asarray(np.bincount(number, weights=values), np.float64), np.asarray(np.bincount(number), np.int64)
 
 
 def bucket_of(duration_ms: Floats) -> Ints:

@@ -16,7 +16,7 @@ import xxhash
 from numpy.typing import NDArray
 
 from engine.numbered import Numbered, Rows
-from engine.types import Bools
+from engine.types import Bools, Ints
 
 Hashes = NDArray[np.uint64]
 
@@ -61,7 +61,12 @@ def is_at(known: Hashes, wanted: Hashes, places: NDArray[np.int64]) -> Bools:
 
 def row_hashes(rows: pl.DataFrame) -> Hashes:
     """Return what tells each row from others: its identity and its time."""
-    return mixed(rows["identity"].to_numpy() ^ mixed(rows["ts_ms"].to_numpy().astype(np.uint64)))
+    return told_apart(rows["identity"].to_numpy(), rows["ts_ms"].to_numpy())
+
+
+def told_apart(identity: Hashes, times_ms: Ints) -> Hashes:
+    """Return what tells rows apart, given their identities and times."""
+    return mixed(identity ^ mixed(times_ms.astype(np.uint64)))
 
 
 def request_hash(body: bytes) -> int:

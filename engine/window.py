@@ -14,13 +14,15 @@ import numpy as np
 import polars as pl
 
 from engine.cardinality import EVERYTHING, SeriesLimit, SeriesLimitConfig
+from engine.measures import Measures, coverage_of_numbered, partials_of_numbered
 from engine.messages import CHANGES, FEATURES, LATE, SPANS, Message
-from engine.numbered import expanded
-from engine.partials import SORT, alarms_of, partials_of, with_shard
-from engine.repeats import Seen, row_hashes
+from engine.numbered import Numbered, Rows, expanded
+from engine.partials import alarms_of, partials_of, with_shard
+from engine.repeats import Hashes, Seen, row_hashes, told_apart
 from engine.schemas import Kind, empty
+from engine.series_rows import SeriesRows
 from engine.told_late import LateEvents, with_keys
-from engine.types import END_MS, Coverage, Mark, Records, State
+from engine.types import END_MS, Bools, Coverage, Ints, Mark, Records, State
 
 DAY_MS = 86_400_000
 
@@ -62,12 +64,21 @@ class WindowStep:
     crowded     metrics over the limit, with their rows that were dropped
     """
 
-    def __init__(self, config: WindowConfig, input: str, kind: Kind, resume: State | None = None) -> None:
+    def __init__(
+        self,
+        config: WindowConfig,
+        input: str,
+        kind: Kind,
+        resume: State | None = None,
+        measures: Measures | None = None,
+    ) -> None:
+        """Begin, or go on from `resume`; inputs whose series have the same names may share `measures`."""
         self._config = config
         self._input = input
         self._kind: Kind = kind
         self.resolution_ms = config.resolution_of(kind)
-        self._open: dict[int, list[pl.DataFrame]] = {}
+        self._open: dict[int, list[Rows]] = {}
+        self._series = SeriesRows(measures or Measures(config.shards))
         self._lowest_offset: dict[int, int] = {}
         self._latest_ms = -1
         self._emitted_ms = 0
@@ -86,12 +97,12 @@ class WindowStep:
             self._latest_ms, self._emitted_ms = resume["latest_ms"], resume["emitted_ms"]
             self._position = resume["position"]
             self._open = {int(start): [rows] for start, rows in resume["open"].items()}
-            self._lowest_offset = {start: _least(rows[0]["offset"]) for start, rows in self._open.items()}
+            self._lowest_offset = {int(start): _least(rows["offset"]) for start, rows in resume["open"].items()}
             self.counts, self.dropped = Counter(resume["counts"]), Counter(resume["dropped"])
             self.crowded = Counter(resume["crowded"])
             self._said = set(self.crowded)
-            for start, rows in self._open.items():
-                self._unseen(start, rows[0])
+            for start in self._open:
+                self._seen_in(start)
             self._refused = {int(start): Counter(told) for start, told in resume["refused"].items()}
 
     @classmethod
@@ -105,12 +116,13 @@ class WindowStep:
         latest_ms: int,
         position: int,
         told_late: Sequence[int] = (),
+        measures: Measures | None = None,
     ) -> WindowStep:
         """Return a step that goes on after a crash: rows before `position` in windows already emitted are skipped.
 
         `told_late` are the keys that `told_late()` gave: of older rows that are in an open window all the same.
         """
-        step = cls(config, input, kind)
+        step = cls(config, input, kind, measures=measures)
         step._told_late = frozenset(told_late)
         step._emitted_ms, step._latest_ms, step._position, step._skip_before = emitted_ms, latest_ms, position, position
         return step
@@ -149,10 +161,12 @@ class WindowStep:
 
     def on_records(self, records: Records) -> list[Message]:
         """Take a batch; return the late rows and everything of the windows that it closes."""
-        rows = with_keys(expanded(records.frame)) if self._kind == "events" else expanded(records.frame)
+        self._position = max(self._position, records.next_offset)
+        if isinstance(records.frame, Numbered):
+            return self._on_numbered(records.frame)
+        rows = with_keys(records.frame) if self._kind == "events" else records.frame
         if self._skip_before:
             rows = self._skip_known(rows)
-        self._position = max(self._position, records.next_offset)
         if rows.is_empty():
             return []
         rows = rows.with_columns(_start=pl.col("ts_ms") // self.resolution_ms * self.resolution_ms)
@@ -173,6 +187,75 @@ class WindowStep:
         messages = self._late(late.drop("_start", "_key", strict=False))
         return messages + self._close(self._latest_ms - self._config.lateness_ms)
 
+    def _on_numbered(self, rows: Numbered) -> list[Message]:
+        """Take numbered rows as `on_records` takes others, without a look at what is as it should be."""
+        if self._skip_before:
+            rows = self._skip_known_numbered(rows)
+        if not rows.height:
+            return []
+        times = rows.frame["ts_ms"].to_numpy()
+        clock = rows.frame["_clock"].to_numpy() if "_clock" in rows.frame.columns else times
+        ends = times - times % self.resolution_ms + self.resolution_ms
+        latest = max(self._latest_ms, int(clock.max()))
+        messages: list[Message] = []
+        closed = np.empty(0, np.int64)
+        if int(ends.min()) <= max(latest - self._config.lateness_ms, self._emitted_ms) or self._limit.ages(latest):
+            before = np.maximum(np.maximum.accumulate(np.r_[np.int64(-1), clock[:-1]]), self._latest_ms)
+            closed = before - self._config.lateness_ms
+            late = ends <= np.maximum(closed, self._emitted_ms)
+            messages = self._late(_without_clock(_where(rows, late)).expanded())
+            rows, closed = _where(rows, ~late), closed[~late]
+        self._hold_numbered(self._admitted_numbered(_without_clock(rows), closed))
+        self._latest_ms = latest
+        return messages + self._close(latest - self._config.lateness_ms)
+
+    def _skip_known_numbered(self, rows: Numbered) -> Numbered:
+        times = rows.frame["ts_ms"].to_numpy()
+        ends = times - times % self.resolution_ms + self.resolution_ms
+        return _where(rows, (rows.frame["offset"].to_numpy() >= self._skip_before) | (ends > self._emitted_ms))
+
+    def _admitted_numbered(self, rows: Numbered, closed_ms: Ints) -> Numbered:
+        """Return the rows whose series the limit lets in; it is asked again of all series when it may forget some.
+
+        `closed_ms` is the watermark at each row, or empty where the limit forgets nothing.
+        """
+        self._series.follow(rows.names)
+        series = rows.frame["series"].to_numpy()
+        if len(closed_ms) and self._limit.ages(int(closed_ms.max())):
+            self._limit.heard(*self._series.spoke())
+            self._series.admitted[:] = False
+        passing = self._series.admitted[series]
+        if passing.all():
+            return rows
+        unknown = np.flatnonzero(~passing)
+        asked = Numbered(rows.frame[unknown], rows.names).expanded()
+        asked = asked.with_columns(_start=pl.col("ts_ms") // self.resolution_ms * self.resolution_ms)
+        closed = closed_ms[unknown] if len(closed_ms) else np.full(len(unknown), -1, np.int64)
+        passing[unknown] = self._let_in(asked, closed)
+        self._series.admitted[series[passing]] = True
+        return _where(rows, passing)
+
+    def _hold_numbered(self, rows: Numbered) -> None:
+        """Keep the rows that are not there already, each in its window."""
+        if not rows.height:
+            return
+        times = rows.frame["ts_ms"].to_numpy()
+        new = self._series.advance(rows.frame["series"].to_numpy(), times)
+        starts = times - times % self.resolution_ms
+        for start in np.unique(starts).tolist():
+            part = _where(rows, starts == start)
+            if not new or start in self._seen:
+                hashes = told_apart(
+                    self._series.measures.identity[part.frame["series"].to_numpy()], part.frame["ts_ms"].to_numpy()
+                )
+                part = self._first_of(start, part, hashes)
+            self._keep(start, part)
+
+    def _first_of(self, start: int, rows: Numbered, hashes: Hashes) -> Numbered:
+        fresh = self._seen_in(start).first(hashes)
+        self.counts["duplicate"] += len(fresh) - int(fresh.sum())
+        return _where(rows, fresh)
+
     def on_idle(self, time_ms: int) -> list[Message]:
         """Take an idle mark: the watermark becomes `time_ms`, and earlier rows that still come are late."""
         return self._close(time_ms)
@@ -183,12 +266,13 @@ class WindowStep:
 
     def snapshot(self) -> State:
         """Return all state; open windows as frames."""
+        self._limit.heard(*self._series.spoke())
         return {
             "version": 1,
             "latest_ms": self._latest_ms,
             "emitted_ms": self._emitted_ms,
             "position": self._position,
-            "open": {str(start): pl.concat(rows) for start, rows in sorted(self._open.items())},
+            "open": {str(start): _together(rows) for start, rows in sorted(self._open.items())},
             "counts": dict(self.counts),
             "dropped": dict(self.dropped),
             "crowded": dict(self.crowded),
@@ -211,21 +295,25 @@ class WindowStep:
     def _late_in(self, start: int) -> list[int]:
         if self._kind != "events":
             return []
-        late = [rows.filter(pl.col("ts_ms") < start)["_key"] for rows in self._open.get(start, ())]
+        late = [expanded(rows).filter(pl.col("ts_ms") < start)["_key"] for rows in self._open.get(start, ())]
         return sorted(key for keys in late for key in keys)
 
     def _admitted(self, rows: pl.DataFrame, closed_ms: pl.Series) -> pl.DataFrame:
         """Return the rows whose series the limit lets in; count the others under their metric."""
         if self._kind != "metrics" or rows.is_empty():
             return rows
-        mask, dropped = self._limit.admit(rows, closed_ms.to_numpy())
-        if not dropped:
-            return rows
+        mask = self._let_in(rows, closed_ms.to_numpy())
+        return rows if mask.all() else rows.filter(pl.Series(mask))
+
+    def _let_in(self, rows: pl.DataFrame, closed_ms: Ints) -> Bools:
+        """Return which rows the limit lets in, by their series."""
+        mask, dropped = self._limit.admit(rows, closed_ms)
         for metric, count in dropped.items():
             self.crowded[metric] += count
             self.dropped[f"label cardinality of {metric}"] += count
-        self._alarm(rows.filter(~pl.Series(mask)), dropped)
-        return rows.filter(pl.Series(mask))
+        if dropped:
+            self._alarm(rows.filter(~pl.Series(mask)), dropped)
+        return mask
 
     def _alarm(self, refused: pl.DataFrame, dropped: Mapping[str, int]) -> None:
         metric = pl.col("indicator").str.split("{").list.first()
@@ -237,13 +325,16 @@ class WindowStep:
     def _hold(self, start: int, rows: pl.DataFrame) -> None:
         """Keep the rows of an open window that are not there already."""
         new = self._unseen(start, rows)
-        self.counts["accepted"] += new.height
         if new.height < rows.height:
             self.counts["duplicate"] += rows.height - new.height
-        if new.is_empty():
+        self._keep(start, new)
+
+    def _keep(self, start: int, new: Rows) -> None:
+        if not new.height:
             return
+        self.counts["accepted"] += new.height
         self._open.setdefault(start, []).append(new)
-        lowest = _least(new["offset"])
+        lowest = _least((new.frame if isinstance(new, Numbered) else new)["offset"])
         self._lowest_offset[start] = min(lowest, self._lowest_offset.get(start, lowest))
 
     def _unseen(self, start: int, rows: pl.DataFrame) -> pl.DataFrame:
@@ -252,8 +343,17 @@ class WindowStep:
             return rows
         fresh = np.ones(rows.height, np.bool_)
         places = known.arg_true().to_numpy()
-        fresh[places] = self._seen.setdefault(start, Seen()).first(row_hashes(rows.filter(known)))
+        fresh[places] = self._seen_in(start).first(row_hashes(rows.filter(known)))
         return rows if fresh.all() else rows.filter(pl.Series(fresh))
+
+    def _seen_in(self, start: int) -> Seen:
+        """Return what was seen in an open window; made of its rows where nobody had to know yet."""
+        if start not in self._seen:
+            seen = self._seen[start] = Seen()
+            for rows in self._open.get(start, ()):
+                held = expanded(rows)
+                seen.first(row_hashes(held.filter(pl.col("identity") != 0)))
+        return self._seen[start]
 
     def _skip_known(self, rows: pl.DataFrame) -> pl.DataFrame:
         end = pl.col("ts_ms") // self.resolution_ms * self.resolution_ms + self.resolution_ms
@@ -278,11 +378,16 @@ class WindowStep:
             return []
         messages: list[Message] = []
         windows: dict[int, dict[str, Coverage]] = {}
-        held = self._open.keys() | self._refused.keys()  # of a window, all rows may have been over the limit
-        for start in sorted(start for start in held if start + self.resolution_ms <= closed_ms):
-            rows = pl.concat(self._open.pop(start, [empty(self._kind)]))
+        known = self._open.keys() | self._refused.keys()  # of a window, all rows may have been over the limit
+        for start in sorted(start for start in known if start + self.resolution_ms <= closed_ms):
+            held = self._open.pop(start, [empty(self._kind)])
             self._lowest_offset.pop(start, None)
             self._seen.pop(start, None)
+            if (numbered := self._all_numbered(held)) is not None:
+                windows[start] = self._coverage_of_numbered(numbered)
+                messages += self._emit_partials(start, partials_of_numbered(numbered, self._series.measures))
+                continue
+            rows = _together(held)
             if self._kind == "events":
                 self._late_events.add(start, rows)
             windows[start] = _coverage(self._kind, rows, start)
@@ -291,18 +396,32 @@ class WindowStep:
         mark = Mark((self._input,), self.resolution_ms, closed_ms, windows)
         return messages + [Message(stream, f"{self._input}/{closed_ms}", mark) for stream in (FEATURES, SPANS, CHANGES)]
 
+    def _all_numbered(self, held: Sequence[Rows]) -> Numbered | None:
+        """Return a window's rows as one if all of them are numbered by the names that are in use, else None."""
+        parts = [one for one in held if isinstance(one, Numbered) and one.names.generation == self._series.generation]
+        # the measures may be ahead of this input: another one that shares them was told new names first
+        if len(parts) < len(held) or self._series.generation != self._series.measures.generation:
+            return None
+        return Numbered(pl.concat([one.frame for one in parts]), parts[-1].names)
+
+    def _coverage_of_numbered(self, rows: Numbered) -> dict[str, Coverage]:
+        told = coverage_of_numbered(rows, self._series.measures)
+        return {f"{scope}/{self._kind}": Coverage(many, first, last) for scope, many, first, last in told}
+
+    def _emit_partials(self, start: int, partials: pl.DataFrame) -> list[Message]:
+        if refused := self._refused.pop(start, None):
+            partials = pl.concat([partials, alarms_of(self._input, refused, self._config.shards)])
+        if partials.is_empty():
+            return []
+        frame = partials.with_columns(
+            input=pl.lit(self._input), start_ms=pl.lit(start, pl.Int64), resolution_ms=pl.lit(self.resolution_ms)
+        )
+        return [Message(FEATURES, f"{self._input}/{start}", frame)]
+
     def _emit(self, start: int, rows: pl.DataFrame) -> list[Message]:
         key = f"{self._input}/{start}"
         window = pl.lit(start, pl.Int64)
-        messages: list[Message] = []
-        partials = partials_of(self._kind, rows, self._config.shards)
-        if refused := self._refused.pop(start, None):
-            partials = pl.concat([partials, alarms_of(self._input, refused, self._config.shards)]).sort(SORT)
-        if not partials.is_empty():
-            frame = partials.with_columns(
-                input=pl.lit(self._input), start_ms=window, resolution_ms=pl.lit(self.resolution_ms)
-            )
-            messages.append(Message(FEATURES, key, frame))
+        messages = self._emit_partials(start, partials_of(self._kind, rows, self._config.shards))
         if self._kind == "spans":
             spans = rows.select("trace_id", "span_id", "parent_span_id", "entity", start_ms=window)
             messages.append(Message(SPANS, key, with_shard(spans, "trace_id", self._config.shards)))
@@ -330,6 +449,18 @@ def _coverage(kind: Kind, rows: pl.DataFrame, start_ms: int) -> dict[str, Covera
         pl.len(), first=time.min(), last=time.max()
     )
     return {f"{scope}/{kind}": Coverage(n, first, last) for scope, n, first, last in scopes.sort("scope").iter_rows()}
+
+
+def _together(held: Sequence[Rows]) -> pl.DataFrame:
+    return pl.concat([expanded(rows) for rows in held])
+
+
+def _where(rows: Numbered, mask: Bools) -> Numbered:
+    return rows if mask.all() else Numbered(rows.frame.filter(pl.Series(mask)), rows.names)
+
+
+def _without_clock(rows: Numbered) -> Numbered:
+    return Numbered(rows.frame.drop("_clock"), rows.names) if "_clock" in rows.frame.columns else rows
 
 
 def _least(numbers: pl.Series) -> int:

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import msgspec
 
 from engine.cardinality import OVER_THE_LIMIT
 from engine.errors import SourceError
+from engine.measures import Measures
 from engine.messages import DEADLETTERS, Message
 from engine.repeats import identified_by_request
 from engine.runners.kafka.config import Telemetry
@@ -35,6 +36,7 @@ class Committed(msgspec.Struct, frozen=True, omit_defaults=True):
     latest_ms: int
     position: int
     idle_ms: int = 0
+    reads_for: dict[str, str] = {}  # which topics and windows were made of what was read (fingerprint.py)
     told_late: str = ""  # keys of events in the oldest open window that are older than it (engine.told_late)
 
 
@@ -63,6 +65,7 @@ class Decoder:
     def __init__(self, window: WindowConfig, meters: Meters | None = None) -> None:
         self._window = window
         self._meters = meters or Meters()
+        self._measures: dict[str, Measures] = {}  # by topic: the names of series are its format's
 
     def resolution_ms(self, telemetry: Telemetry) -> int:
         """Return the resolution of a topic's windows."""
@@ -72,8 +75,9 @@ class Decoder:
         """Return the input as it was when `committed` was written, or from the beginning."""
         name, kind = input_name(topic, partition), telemetry.format.kind
         if committed is None:
-            return Input(topic, partition, telemetry, WindowStep(self._window, name, kind), 0)
-        step = self._resumed(name, kind, committed)
+            step = WindowStep(self._window, name, kind, measures=self._measures_of(topic))
+            return Input(topic, partition, telemetry, step, 0)
+        step = self._resumed(name, kind, committed, self._measures_of(topic))
         return Input(topic, partition, telemetry, step, committed.position, pending_idle_ms=committed.idle_ms)
 
     def take(
@@ -135,7 +139,10 @@ class Decoder:
             log.warning(OVER_THE_LIMIT, input.name, metric.encode("ascii", "backslashreplace").decode())
         return messages
 
-    def _resumed(self, name: str, kind: Kind, committed: Committed) -> WindowStep:
+    def _measures_of(self, topic: str) -> Measures:
+        return self._measures.setdefault(topic, Measures(self._window.shards))
+
+    def _resumed(self, name: str, kind: Kind, committed: Committed, measures: Measures) -> WindowStep:
         return WindowStep.resume_from(
             self._window,
             name,
@@ -144,10 +151,11 @@ class Decoder:
             latest_ms=committed.latest_ms,
             position=committed.position,
             told_late=keys_in(committed.told_late),
+            measures=measures,
         )
 
 
-def committed_text(input: Input, idle_ms: int = 0) -> str:
+def committed_text(input: Input, idle_ms: int = 0, reads_for: Mapping[str, str] | None = None) -> str:
     """Return the metadata that goes with the offset `input.step.safe_offset()`, so that `committed_of` reads it."""
     step = input.step
     told = Committed(
@@ -155,13 +163,14 @@ def committed_text(input: Input, idle_ms: int = 0) -> str:
         step.latest_ms,
         max(step.position, input.dead_before),
         idle_ms or input.pending_idle_ms,
+        dict(reads_for or {}),
         text_of(step.told_late()),
     )
     return msgspec.json.encode(told).decode()
 
 
-def committed_of(text: str | None) -> Committed | None:
-    """Return what a commit remembered, None where there is none; raise SourceError when it is not ours."""
+def committed_of(text: str | None) -> Committed:
+    """Return what a commit remembered; raise SourceError when it is not ours."""
     try:
         return msgspec.json.decode(text or "", type=Committed)
     except msgspec.DecodeError as error:
