@@ -3,7 +3,8 @@
 #
 #   run.sh check                     say whether this machine can run it, starting nothing
 #   run.sh jars                      fetch the jars into the cache folder, once
-#   run.sh up    [--data D] [--port N] [--controller-port N]     run in the foreground until ctrl-c
+#   run.sh up    [--data D] [--port N] [--controller-port N] [--more F]     run in the foreground until ctrl-c;
+#                F holds properties that are added to the broker's, as listeners with TLS
 #   run.sh start [same]              run in the background, return when it listens
 #   run.sh stop  [--data D]          stop what `start` (or `up`) runs on that data folder
 #   run.sh status [--data D]         print the address of the running broker, or exit with 1
@@ -21,7 +22,7 @@ jars="$cache/kafka-$version"
 start_timeout_s=60
 
 fail() { echo "kafka: $*" >&2; exit 1; }
-usage() { echo "kafka: $*; usage: run.sh check|jars|up|start|stop|status [--data DIR] [--port N] [--controller-port N]" >&2; exit 2; }
+usage() { echo "kafka: $*; usage: run.sh check|jars|up|start|stop|status [--data DIR] [--port N] [--controller-port N] [--more FILE]" >&2; exit 2; }
 
 listening() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
 
@@ -73,6 +74,7 @@ prepare() {
   listening "$controller_port" && fail "controller port $controller_port is in use; choose another (--controller-port or OPSBRAIN_KAFKA_CONTROLLER_PORT)"
   sed -e "s|@PORT@|$port|g" -e "s|@CONTROLLER_PORT@|$controller_port|g" -e "s|@DATA@|$data|g" \
     "$here/server.properties.in" >"$data/server.properties"
+  [ -z "$more" ] || cat "$more" >>"$data/server.properties" || fail "cannot read $more"
   : >"$data/out.log"
   if [ ! -e "$data/log.dirs/meta.properties" ]; then
     local id # sixteen random bytes as Kafka writes them; the letter in front because an id may not begin with a dash
@@ -150,12 +152,14 @@ shift
 data="${OPSBRAIN_KAFKA_DATA:-$here/../../.kafka}"
 port="${OPSBRAIN_KAFKA_PORT:-9092}"
 controller_port="${OPSBRAIN_KAFKA_CONTROLLER_PORT:-}"
+more=""
 while [ $# -gt 0 ]; do
   [ $# -ge 2 ] || usage "'$1' needs a value or is unknown"
   case "$1" in
     --data) data="$2" ;;
     --port) port="$2" ;;
     --controller-port) controller_port="$2" ;;
+    --more) more="$2" ;;
     *) usage "unknown option '$1'" ;;
   esac
   shift 2
@@ -164,7 +168,7 @@ is_port "$port" || usage "port '$port' is not a port number"
 controller_port="${controller_port:-$((port + 1))}"
 is_port "$controller_port" || usage "controller port '$controller_port' is not a port number"
 data="$(realpath -m "$data")"
-export here version jars data java_bin=""
+export here version jars data more java_bin=""
 
 case "$command" in
   check) check_machine; echo "kafka: this machine can run Kafka $version" ;;

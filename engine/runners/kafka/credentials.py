@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import ssl
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, Final
 
 from engine.errors import ConfigError
@@ -15,47 +19,147 @@ KNOWN: Final = (
     "sasl.username",
     "sasl.password",
     "ssl.ca.location",
+    "ssl.ca.pem",
     "ssl.certificate.location",
+    "ssl.certificate.pem",
     "ssl.key.location",
+    "ssl.key.pem",
     "ssl.key.password",
+    "ssl.crl.location",
+    "ssl.cipher.suites",
+    "ssl.endpoint.identification.algorithm",
+    "enable.ssl.certificate.verification",
 )
+_PROTOCOLS: Final = ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL")
+_MECHANISMS: Final = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")
+_PREFIX: Final = "kafka.security"
 
 
 def faust_credentials(security: Mapping[str, str]) -> Any:
     """Return Faust's credentials, or None for a plain connection; raise ConfigError on a key that it cannot follow."""
     import faust
 
-    if unknown := sorted(security.keys() - set(KNOWN)):
-        raise ConfigError(f"kafka.security.{unknown[0]} is not known to the worker; it knows {', '.join(KNOWN)}")
-    protocol = security.get("security.protocol", "PLAINTEXT").upper()
+    protocol = _protocol(security)
+    check_security(security)
     if protocol == "PLAINTEXT":
         return None
-    context = _context(security) if protocol.endswith("SSL") else None
+    context = tls_context(security) if protocol.endswith("SSL") else None
     if protocol == "SSL":
         return faust.SSLCredentials(context)
-    mechanism = security.get("sasl.mechanism", security.get("sasl.mechanisms", "")).upper()
-    if protocol not in ("SASL_PLAINTEXT", "SASL_SSL") or mechanism not in ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"):
-        raise ConfigError(
-            f"kafka.security: the worker cannot use protocol {protocol} with mechanism '{mechanism}'; it knows SSL, "
-            "and SASL_PLAINTEXT or SASL_SSL with PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512"
-        )
     return faust.SASLCredentials(
-        username=security.get("sasl.username"),
-        password=security.get("sasl.password"),
-        mechanism=mechanism,
+        username=security["sasl.username"],
+        password=security["sasl.password"],
+        mechanism=_mechanism(security),
         ssl_context=context,
     )
 
 
-def _context(security: Mapping[str, str]) -> ssl.SSLContext:
-    try:
-        context = ssl.create_default_context(cafile=security.get("ssl.ca.location"))
-        if "ssl.certificate.location" in security:
-            context.load_cert_chain(
-                security["ssl.certificate.location"],
-                security.get("ssl.key.location"),
-                security.get("ssl.key.password"),
-            )
-    except OSError as error:
-        raise ConfigError(f"kafka.security: the certificates cannot be read: {error}") from error
+def check_security(security: Mapping[str, str]) -> None:
+    """Raise ConfigError for what one of our two clients could not follow, is missing, or names a file in vain."""
+    if "ssl.keystore.location" in security:
+        raise ConfigError(
+            f"{_PREFIX}.ssl.keystore.location: the worker reads PEM alone; `openssl pkcs12 -in KEYSTORE "
+            "-out client.pem` makes a file for ssl.certificate.location and ssl.key.location"
+        )
+    if unknown := sorted(security.keys() - set(KNOWN)):
+        raise ConfigError(f"{_PREFIX}.{unknown[0]} is not known to the worker; it knows {', '.join(KNOWN)}")
+    protocol = _protocol(security)
+    if protocol not in _PROTOCOLS:
+        raise ConfigError(f"{_PREFIX}.security.protocol: {protocol} is none of {', '.join(_PROTOCOLS)}")
+    if protocol.startswith("SASL") and (mechanism := _mechanism(security)) not in _MECHANISMS:
+        raise ConfigError(f"{_PREFIX}.sasl.mechanism: '{mechanism}' is none of {', '.join(_MECHANISMS)}")
+    for name in ("sasl.username", "sasl.password") if protocol.startswith("SASL") else ():
+        if not security.get(name):
+            raise ConfigError(f"{_PREFIX}.{name}: is needed for {protocol}")
+    for name in ("ssl.ca", "ssl.certificate", "ssl.key"):
+        if "-----END" not in security.get(f"{name}.pem", "-----END"):
+            raise ConfigError(f"{_PREFIX}.{name}.pem: holds no PEM; a file is named by {name}.location")
+    if not protocol.startswith("SASL") and "sasl.password" in security:
+        raise ConfigError(f"{_PREFIX}.security.protocol: {protocol} sends no user; set SASL_SSL, or SASL_PLAINTEXT")
+    if protocol.endswith("SSL"):
+        tls_context(security)
+
+
+def tls_context(security: Mapping[str, str]) -> ssl.SSLContext:
+    """Return what Python's TLS needs to know; raise ConfigError for a file that cannot be read."""
+    context = _trusting(security)
+    _with_certificate(context, security)
+    if (ciphers := security.get("ssl.cipher.suites")) is not None:
+        with _naming("ssl.cipher.suites"):
+            context.set_ciphers(ciphers)
     return context
+
+
+def principal(security: Mapping[str, str]) -> str:
+    """Return who we are to the broker's rights, as its tools write it."""
+    protocol = _protocol(security)
+    if protocol.startswith("SASL"):
+        return f"User:{security.get('sasl.username', '')}"
+    if protocol == "SSL" and ("ssl.certificate.location" in security or "ssl.certificate.pem" in security):
+        return "User:CN=..."  # the subject of the certificate, which the broker may still map to another name
+    return "User:ANONYMOUS"
+
+
+def _protocol(security: Mapping[str, str]) -> str:
+    return security.get("security.protocol", "PLAINTEXT").upper()
+
+
+def _mechanism(security: Mapping[str, str]) -> str:
+    return security.get("sasl.mechanism", security.get("sasl.mechanisms", "")).upper()
+
+
+def _trusting(security: Mapping[str, str]) -> ssl.SSLContext:
+    """Return a context that trusts whom librdkafka would trust."""
+    place = security.get("ssl.ca.location", "probe")
+    told: dict[str, str] = {}
+    if "ssl.ca.pem" in security:
+        told["cadata"] = security["ssl.ca.pem"]
+    elif place != "probe":  # librdkafka's word for "where this system keeps them"
+        told["capath" if Path(place).is_dir() else "cafile"] = place
+    with _naming("ssl.ca.pem" if "cadata" in told else "ssl.ca.location"):
+        context = ssl.create_default_context(**told)  # type: ignore[arg-type]
+    if "ssl.crl.location" in security:
+        with _naming("ssl.crl.location"):
+            context.load_verify_locations(security["ssl.crl.location"])
+        context.verify_flags |= ssl.VERIFY_CRL_CHECK_LEAF
+    verified = security.get("enable.ssl.certificate.verification", "true").lower() not in ("false", "0")
+    if not verified or security.get("ssl.endpoint.identification.algorithm", "https").lower() == "none":
+        context.check_hostname = False
+    if not verified:
+        context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+def _with_certificate(context: ssl.SSLContext, security: Mapping[str, str]) -> None:
+    with _as_file(security, "ssl.certificate") as certificate, _as_file(security, "ssl.key") as key:
+        if certificate is not None:
+            with _naming("ssl.certificate.location (or ssl.key.location, ssl.key.password)"):
+                # without a password of its own, OpenSSL would ask for one at the terminal
+                context.load_cert_chain(certificate, key, security.get("ssl.key.password", ""))
+
+
+@contextmanager
+def _naming(key: str) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{_PREFIX}.{key}: cannot be read: {_said(error)}") from error
+
+
+@contextmanager
+def _as_file(security: Mapping[str, str], key: str) -> Iterator[str | None]:
+    """Give the path of a certificate or key; one that is given as text is a file of ours meanwhile."""
+    if (text := security.get(f"{key}.pem")) is None:
+        yield security.get(f"{key}.location")
+        return
+    handle, path = tempfile.mkstemp(prefix="opsbrain-", suffix=".pem")  # readable by us alone
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+        yield path
+    finally:
+        os.unlink(path)
+
+
+def _said(error: OSError | ValueError) -> str:
+    return (isinstance(error, OSError) and error.strerror) or str(error) or type(error).__name__
