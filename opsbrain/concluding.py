@@ -13,11 +13,13 @@ from pathlib import Path
 from typing import Final
 
 from engine.errors import OpsBrainError
+from engine.runners.meters import Meters
 from engine.types import DeadLetter, Fix, Incident, Phase
 from opsbrain.collect import Collected
 from opsbrain.dead_reasons import DeadReasons
 from opsbrain.notify.delivery import Notifier
 from opsbrain.notify.dispatch import Dispatcher
+from opsbrain.notify.meters import NotifyMeters
 from opsbrain.notify.outbox import FILE_NAME, Outbox
 from opsbrain.output import printable
 from opsbrain.report.words import plural
@@ -101,12 +103,18 @@ class Deliverer:
     """Sends what is due, in a thread of its own: a receiver that is slow or dead holds up nobody."""
 
     def __init__(
-        self, folder: Path, notifiers: Sequence[Notifier], give_up_after_ms: int, clock: Callable[[], int]
+        self,
+        folder: Path,
+        notifiers: Sequence[Notifier],
+        give_up_after_ms: int,
+        clock: Callable[[], int],
+        meters: Meters | None = None,
     ) -> None:
         self._path = folder / FILE_NAME
         self._notifiers = notifiers
         self._give_up_after_ms = give_up_after_ms
         self._clock = clock
+        self._meters = NotifyMeters(meters or Meters(), [one.name for one in notifiers])
         self._woken = threading.Event()
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="deliverer", daemon=True)
@@ -131,6 +139,7 @@ class Deliverer:
         while not self._stopping:
             self._woken.clear()
             self._round(dispatcher)
+            self._meters.round(outbox)
             self._woken.wait(ROUND_S)
         outbox.close()
 
@@ -139,7 +148,9 @@ class Deliverer:
         try:
             dispatcher.refresh(now_ms)
             for entry in dispatcher.run_due(now_ms):
+                self._meters.attempted(entry)
                 if entry.state != "delivered":
                     _log.warning("notification %s to %s: %s", entry.state, entry.delivery.notifier, entry.last)
         except (OpsBrainError, sqlite3.Error) as error:  # a full disk, a locked file: the next round may do better
             _log.warning("notifications wait: %s", error)
+            self._meters.error("store")

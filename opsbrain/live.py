@@ -122,6 +122,15 @@ class Live:
         """Return how far each input was read."""
         return {name: one.reader.position for name, one in self._inputs.items()}
 
+    @property
+    def is_saved(self) -> bool:
+        """Return whether the last checkpoint holds everything that was worked off."""
+        return not self._dirty
+
+    def watermarks_ms(self) -> dict[str, int]:
+        """Return by input the watermark that is out; may be asked from another thread."""
+        return {name: window.emitted_ms for name, window in self._pipeline.windows.items()}
+
     def at_end(self, name: str) -> bool:
         """Return whether everything that an input has was read."""
         return self._inputs[name].reader.at_end

@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 import msgspec
+import typer
 
 from engine.errors import ConfigError
 from opsbrain.secrets import Secret
@@ -44,8 +45,16 @@ def start_logging(settings: Settings, who: str) -> None:
 
 
 def say(text: str) -> None:
-    """Tell whoever runs us something that is neither good nor bad, as where we listen."""
+    """Log something that is neither good nor bad at any level, as where we listen."""
     logging.getLogger(SAYS).info("%s", text)
+
+
+def tell(settings: Settings, text: str) -> None:
+    """Tell whoever runs us, on standard output; as a line of the log where those are for programs."""
+    if settings.log.format == "json":
+        say(text)
+    else:
+        typer.echo(text)
 
 
 class JsonFormatter(logging.Formatter):

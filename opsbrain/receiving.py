@@ -6,20 +6,20 @@ import threading
 from contextlib import ExitStack
 from typing import Final
 
-from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response
-from starlette.routing import Route
-
 from engine.errors import ConfigError
+from engine.runners.kafka.watch import BROKER, Watch
+from engine.runners.meters import Meters
 from ingest.registry import FORMATS
 from opsbrain.doors import Served, build_doors
+from opsbrain.health import health_routes, what_is_awaited
 from opsbrain.http_guard import access_of
 from opsbrain.kafka_config import kafka_config
 from opsbrain.kafka_keep import DELIVERY_S, KafkaKeep
+from opsbrain.metrics import Exposition
 from opsbrain.pull import pullers_of
 from opsbrain.settings import Settings
 from opsbrain.sources_api import sources_routes
-from opsbrain.tally import Tally
+from opsbrain.tally import RECEIVE, Tally
 
 WAIT_S: Final = 0.5
 
@@ -38,7 +38,14 @@ class Receiving(Served):
             keep = opened.enter_context(KafkaKeep(kafka, topics_of(settings), settings.http.max_body_mb << 20))
             self._pulls = pullers_of(settings, keep, settings.store.folder)
             self._tally = tally = Tally()
-            others = [Route("/healthz", _health), *sources_routes(lambda: (), tally)]
+            self._watch = Watch(kafka, meters := Meters())
+            meters.reading(RECEIVE, tally.component)
+            meters.wait(BROKER, f"waiting for the broker at {kafka.bootstrap}")
+            others = [
+                *health_routes(lambda: (), lambda: what_is_awaited(meters)),
+                Exposition(meters).route(),
+                *sources_routes(lambda: (), tally),
+            ]
             formats = list(FORMATS)
             self._servers, self.app = build_doors(
                 settings, access, keep, formats, others, tally, opened, grace_s=DELIVERY_S + 1
@@ -48,6 +55,7 @@ class Receiving(Served):
     def run(self, stopped: threading.Event) -> None:
         """Serve, and pull what settings name, until `stopped`; then answer what is under way."""
         self._servers.start()
+        self._watch.start(stopped)
         for one in self._pulls:
             one.start()
         try:
@@ -78,7 +86,3 @@ def topics_of(settings: Settings) -> dict[str, str]:
                 f"receivers.topics.{format}"
             )
     return {format: topics[0] for format, topics in known.items()} | dict(named)
-
-
-def _health(request: Request) -> Response:
-    return PlainTextResponse("ok\n", headers={"cache-control": "no-store"})

@@ -10,7 +10,8 @@ from contextlib import ExitStack
 from dataclasses import replace
 from typing import Final
 
-from engine.errors import ConfigError
+from engine.errors import ConfigError, OpsBrainError
+from engine.runners.meters import Meters
 from engine.store import SqliteStore
 from ingest.identity import Identity
 from ingest.registry import FORMATS, format_of
@@ -18,11 +19,14 @@ from opsbrain.concluding import Conclusions, Deliverer
 from opsbrain.console import console_routes
 from opsbrain.doors import GRACE_S, Served, build_doors
 from opsbrain.folder_lock import lock_folder
+from opsbrain.health import health_routes, what_is_stuck
 from opsbrain.http_guard import access_of
 from opsbrain.journal import Journal
 from opsbrain.keep import JournalKeep
 from opsbrain.live import CHECKPOINTS, Held, Input, Live, LiveConfig
+from opsbrain.live_meters import LIVE, report
 from opsbrain.live_view import store_view
+from opsbrain.metrics import Exposition
 from opsbrain.notify.outbox import FILE_NAME as OUTBOX
 from opsbrain.notify.outbox import Outbox
 from opsbrain.notify.registry import build_notifiers
@@ -81,8 +85,11 @@ class Service(Served):
         try:
             while not self._stopping:
                 self._woken.clear()
+                self._meters.beat(LIVE)
                 if not self.live.step(self._clock()):
                     self._woken.wait(WAIT_S)
+                if self.live.is_saved:
+                    self._meters.checkpointed(LIVE)
                 self._servers.check()
                 self._tally.say()
                 for one in self._pulls:
@@ -104,6 +111,13 @@ class Service(Served):
         """Return where the rows of each input went; may be asked from another thread."""
         scrubbed = {name: dict(one.counts) for name, one in self._scrubbers.items()}
         return [replace(one, scrubbed=scrubbed[one.name]) for one in self.live.sources()]
+
+    def _what_is_wrong(self) -> list[str]:
+        try:
+            self._view()
+        except OpsBrainError as error:
+            return [str(error)]
+        return what_is_stuck(self._meters)
 
     def _finish(self) -> None:
         """Work off what came last, as far as that takes moments; the rest waits in the journal for the next start."""
@@ -132,10 +146,16 @@ class Service(Served):
         journals = _journals(settings, opened)
         keep, tally = JournalKeep(journals, self._clock, self._woken.set), Tally()
         self._tally = tally
-        console = [*console_routes(self._view), *sources_routes(self.sources, tally)]
+        self._meters = meters = Meters()
+        console = [
+            *health_routes(self._what_is_wrong, self._what_is_wrong),
+            Exposition(meters).route(),
+            *console_routes(self._view),
+            *sources_routes(self.sources, tally),
+        ]
         self._servers, self._app = build_doors(settings, access, keep, list(FORMATS), console, tally, opened)
         give_up_after_ms = settings.notify.give_up_after_s * 1000
-        self._deliverer = Deliverer(folder, notifiers, give_up_after_ms, self._clock)
+        self._deliverer = Deliverer(folder, notifiers, give_up_after_ms, self._clock, meters)
         store = opened.enter_context(Store(folder))
         outbox = Outbox(folder / OUTBOX, give_up_after_ms)
         opened.callback(outbox.close)
@@ -151,6 +171,7 @@ class Service(Served):
         inputs = [Input(name, format_of(name, identity, self._scrubbers[name]), one) for name, one in journals.items()]
         self.live = Live(config, inputs, checkpoints, flush, self._clock(), self._recent, self._held)
         opened.callback(self.live.close)
+        report(meters, self.live, self.sources, tally, self._clock)
 
 
 def held_by(backfill: PrometheusBackfill | None) -> Held:

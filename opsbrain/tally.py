@@ -9,12 +9,22 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Final
 
+from engine.runners.meters import Component
 from ingest.registry import FORMATS
-from opsbrain.endpoints import ENDPOINTS, GRPC_METHODS, RECEIVE
+from opsbrain import endpoints
+from opsbrain.endpoints import ENDPOINTS, GRPC_METHODS
 
 LOG_EVERY_S: Final = 60.0
+RECEIVE: Final = "receive"
 UNKNOWN: Final = "unknown"
 CONSOLE: Final = "console"
+ERRORS: Final = {
+    "503": "unavailable",
+    "UNAVAILABLE": "unavailable",
+    "429": "full",
+    "RESOURCE_EXHAUSTED": "full",
+}
+"""What of the refusals is our failure rather than the sender's, by status: the disk or the broker, or no room."""
 
 _log = logging.getLogger(__name__)
 
@@ -42,6 +52,15 @@ class Tally:
         with self._lock:
             return {name: dict(one) for name, one in sorted(self._counts.items())}
 
+    def component(self) -> Component:
+        """Return the counters of whoever receives: requests by format, refusals by status."""
+        told = Component(errors=Counter(dict.fromkeys(ERRORS.values(), 0)))
+        for format, counts in self.counts().items():
+            for outcome, requests in counts.items():
+                if outcome != "bytes":
+                    _count(told, format, outcome, requests)
+        return told
+
     def stranger(self, path: str, what: str) -> None:
         """Take note that at `path` (any that somebody asked for) something was wrong, such as "wrong token"."""
         with self._lock:
@@ -60,14 +79,24 @@ class Tally:
         _log.warning("%s", told)
 
 
+def _count(told: Component, format: str, outcome: str, requests: int) -> None:
+    told.received[format] += requests
+    if outcome == "kept":
+        told.sent[format] += requests
+        return
+    told.dropped[outcome] += requests
+    if outcome in ERRORS:
+        told.errors[ERRORS[outcome]] += requests
+
+
 def place_of(path: str) -> tuple[str, str]:
     """Return the format that a path is counted under, and how it is named; a stranger chooses neither of them."""
     known = ENDPOINTS.get(path) or GRPC_METHODS.get(path)
     if known is not None:
         return known, path
-    if path.startswith(RECEIVE):
-        name = path.removeprefix(RECEIVE).strip("/")
-        return (name, RECEIVE + name) if name in FORMATS else (UNKNOWN, f"{RECEIVE}...")
+    if path.startswith(endpoints.RECEIVE):
+        name = path.removeprefix(endpoints.RECEIVE).strip("/")
+        return (name, endpoints.RECEIVE + name) if name in FORMATS else (UNKNOWN, f"{endpoints.RECEIVE}...")
     return CONSOLE, "the console"
 
 

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import signal
 import threading
 from types import FrameType
 
-import typer
-
 from opsbrain.commands.options import Config, Set
+from opsbrain.logs import start_logging, tell
 from opsbrain.receiving import Receiving
 from opsbrain.settings_load import load_settings
 
@@ -18,13 +16,14 @@ from opsbrain.settings_load import load_settings
 def receive(config: Config = None, set_: Set = None) -> None:
     """Run the receivers alone, into the topics of kafka.telemetry, until interrupted; run as many as you like."""
     settings = load_settings(config, os.environ, set_ or ())
-    logging.basicConfig(level=logging.WARNING, format="opsbrain receive: %(message)s")
+    start_logging(settings, "opsbrain receive")
     stopped = _stopped_by_signals()
     with Receiving(settings) as receiving:
         grpc = f", gRPC on port {receiving.grpc_port}" if receiving.grpc_port else ""
-        typer.echo(f"OpsBrain receives on {receiving.address}{grpc}, into {settings.kafka.bootstrap}. Ctrl-C stops it.")
+        where = f"{receiving.address}{grpc}, into {settings.kafka.bootstrap}"
+        tell(settings, f"OpsBrain receives on {where}. Ctrl-C stops it.")
         receiving.run(stopped)
-    typer.echo("stopped; everything that was answered for is in Kafka")
+    tell(settings, "stopped; everything that was answered for is in Kafka")
 
 
 def _stopped_by_signals() -> threading.Event:

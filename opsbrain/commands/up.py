@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import signal
 from types import FrameType
 
-import typer
-
 from opsbrain.commands.options import Config, Set
+from opsbrain.logs import start_logging, tell
 from opsbrain.service import Service
 from opsbrain.settings_load import load_settings
 
@@ -17,13 +15,14 @@ from opsbrain.settings_load import load_settings
 def up(config: Config = None, set_: Set = None) -> None:
     """Run receivers, pipeline and console in one process until interrupted."""
     settings = load_settings(config, os.environ, set_ or ())
-    logging.basicConfig(level=logging.WARNING, format="opsbrain: %(message)s")
+    start_logging(settings, "opsbrain")
     with Service(settings) as service:
         _stop_on_signals(service)
         grpc = f" OTLP over gRPC: port {service.grpc_port}." if service.grpc_port else ""
-        typer.echo(f"OpsBrain listens on {service.address}: POST telemetry to /receive/FORMAT.{grpc} Ctrl-C stops it.")
+        where = f"{service.address}: POST telemetry to /receive/FORMAT.{grpc}"
+        tell(settings, f"OpsBrain listens on {where} Ctrl-C stops it.")
         service.run()
-    typer.echo("stopped; everything that was answered for is on disk")
+    tell(settings, "stopped; everything that was answered for is on disk")
 
 
 def _stop_on_signals(service: Service) -> None:

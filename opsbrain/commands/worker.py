@@ -13,7 +13,7 @@ from opsbrain.commands.options import Config, Set
 from opsbrain.kafka_config import kafka_config
 from opsbrain.kafka_notify import NotifyRole
 from opsbrain.logs import say, start_logging
-from opsbrain.operating import Operating
+from opsbrain.operating import Operating, address_of
 from opsbrain.settings import Settings
 from opsbrain.settings_load import load_settings
 from opsbrain.wiring import engine_config
@@ -46,5 +46,6 @@ def _served(settings: Settings, meters: Meters) -> Iterator[None]:
         yield
         return
     with Operating(settings, meters) as operating:
-        say(f"/metrics, /healthz and /readyz at {operating.address}")
+        if address_of(settings.worker.listen)[1] == 0:  # nobody else knows where
+            say(f"/metrics, /healthz and /readyz at {operating.address}")
         yield

@@ -54,6 +54,7 @@ class Cluster:
         text = (
             f"{more}\n[pipeline]\nresolution_s = {resolution_s}\nfit_every_s = {fit_every_s}\nfit_delay_s = 60\n"
             f"idle_after_s = {idle_after_s}\n"
+            f'[worker]\nlisten = ""\n'
             f'[store]\nfolder = "{folder / name / "store"}"\n'
             f'[kafka]\nbootstrap = "{bootstrap}"\ngroup_prefix = "{name}"\ntopic_prefix = "{name}."\n'
             f"partitions = {partitions}\nsession_timeout_s = {SESSION_S}\ncheckpoint_every_s = 0.5\n{topics}"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from engine.runners.kafka.decoder import Input
@@ -79,10 +79,14 @@ class DecodeAccounts:
 
     def watermark_delays_s(self, clock_s: Callable[[], float]) -> dict[tuple[str, ...], float]:
         """Return by input how far its watermark is behind the clock; not of those that ended or have none yet."""
-        now_s = clock_s()
         with self._lock:
             known = {one.name: one.step.emitted_ms for one in self._inputs.values()}
-        return {(name,): now_s - at_ms / 1000 for name, at_ms in known.items() if 0 < at_ms < END_MS}
+        return watermark_delays_s(known, clock_s())
+
+
+def watermark_delays_s(emitted_ms: Mapping[str, int], now_s: float) -> dict[tuple[str, ...], float]:
+    """Return by input how far its watermark is behind `now_s`; not of those that ended or have none yet."""
+    return {(name,): now_s - at_ms / 1000 for name, at_ms in emitted_ms.items() if 0 < at_ms < END_MS}
 
 
 def reason_of(text: str) -> str:
