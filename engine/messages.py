@@ -12,6 +12,7 @@ from typing import Final
 
 import polars as pl
 
+from engine.notice import Notice
 from engine.types import Anomaly, DeadLetter, Fit, Fix, Incident, Inputs, Mark
 
 Payload = pl.DataFrame | Mark | Inputs | Fit | Anomaly | Incident | Fix | DeadLetter
@@ -38,13 +39,14 @@ class Message:
     """One payload on one stream.
 
     `scope` routes it where the stream is by scope; "" means everybody on the stream gets it (marks, declared inputs,
-    fits) or that the frame's own `shard` column routes its rows.
+    fits) or that the frame's own `shard` column routes its rows. `notice` goes with a revision of an incident.
     """
 
     stream: str
     key: str
     payload: Payload
     scope: str = ""
+    notice: Notice | None = None
 
 
 Messages = Sequence[Message]

@@ -15,6 +15,7 @@ from engine.anomalies import anomalies_of
 from engine.correlate import CorrelateConfig, Correlator
 from engine.inventory import Inventory, ObjectVersion
 from engine.messages import ANOMALIES, CHANGES, CONTEXT, FIXES, INCIDENTS, TOPOLOGY, Message
+from engine.notice import Notice, face_in
 from engine.ports import ChangeDetector, Proposer, Ranker, TopologyLearner
 from engine.schemas import SCHEMAS
 from engine.topology import Edge, Topology
@@ -146,16 +147,19 @@ class _Scope:
             ranking = self._config.ranker.rank(incident, topology, self._history(resolution, end))
             incident = replace(incident, ranking=ranking, title=title_of(incident, ranking))
         says = _gist(incident)
-        if self._said.get(incident.id) == says:
+        before = self._said.get(incident.id)
+        if before == says:
             return incident, []
         self._said[incident.id] = says
         incident = replace(incident, revision=incident.revision + 1)
-        messages = [Message(INCIDENTS, f"{incident.id}/{incident.revision}", incident, scope=self._name)]
+        proposed = self._propose(incident, end) if incident.phase is Phase.OPEN else []
+        fixes = tuple(fix for _, fix in sorted(self._fixes.items()) if fix.incident_id == incident.id)
         if incident.phase is Phase.RESOLVED:
             del self._said[incident.id]
             self._forget_fixes(incident)
-            return incident, messages
-        return incident, messages + self._propose(incident, end)
+        notice = Notice(fixes, face_in(before) if before is not None else None)
+        key = f"{incident.id}/{incident.revision}"
+        return incident, [Message(INCIDENTS, key, incident, scope=self._name, notice=notice), *proposed]
 
     def _propose(self, incident: Incident, end: int) -> list[Message]:
         offered = {

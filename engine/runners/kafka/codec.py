@@ -1,9 +1,9 @@
 """Messages between steps as Kafka messages: which partition, which key, which bytes.
 
 A frame is one Arrow IPC file; everything else is JSON, except a fitted model (msgpack, see `engine.state_codec`). The
-header `type` says which. Frames of a stream by shard are split so that each partition gets its own shards; marks,
-declared inputs and fits go to every partition (on a stream by scope, the inputs name the scopes that live there);
-everything else goes where its scope lives.
+header `type` says which; the header `notice` is what goes with a revision of an incident. Frames of a stream by shard
+are split so that each partition gets its own shards; marks, declared inputs and fits go to every partition (on a stream
+by scope, the inputs name the scopes that live there); everything else goes where its scope lives.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import polars as pl
 
 from engine.errors import StateMismatch
 from engine.messages import BY_SHARD, Message, Payload
+from engine.notice import Notice
 from engine.state_codec import decode_frame, decode_state, encode_frame, encode_state
 from engine.types import DeadLetter, Fit, Fix, Incident, Inputs, Mark
 from engine.values import from_json, to_json
@@ -34,6 +35,7 @@ class Wire:
     headers: tuple[tuple[str, bytes], ...]
 
 
+_NOTICE: Final = "notice"
 _PLAIN: Final = msgspec.json.Encoder()  # marks have numbers as keys, in sorted order already
 
 
@@ -41,7 +43,9 @@ def encode(message: Message, partitions: int) -> list[Wire]:
     """Return `message` as one Kafka message for each partition that it concerns; equal messages give equal bytes."""
     payload = message.payload
     kind, value = _encode_payload(payload)
-    headers = (("type", kind.encode()), ("scope", message.scope.encode()))
+    headers: tuple[tuple[str, bytes], ...] = (("type", kind.encode()), ("scope", message.scope.encode()))
+    if message.notice is not None:
+        headers += ((_NOTICE, to_json(message.notice)),)
     if isinstance(payload, Inputs) and message.stream not in BY_SHARD:
         return [
             Wire(message.stream, p, message.key.encode(), to_json(_living_on(payload, p, partitions)), headers)
@@ -90,7 +94,8 @@ def decode(stream: str, key: bytes, value: bytes, headers: dict[str, bytes]) -> 
     name = key.decode()
     if kind == "frame" and stream in BY_SHARD:
         name = name.rpartition("/")[0]
-    return Message(stream, name, read(value), headers.get("scope", b"").decode())
+    notice = from_json(headers[_NOTICE], Notice) if _NOTICE in headers else None
+    return Message(stream, name, read(value), headers.get("scope", b"").decode(), notice)
 
 
 def _encode_payload(payload: Payload) -> tuple[str, bytes]:

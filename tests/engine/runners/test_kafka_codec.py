@@ -6,9 +6,12 @@ import polars as pl
 import pytest
 
 from engine.errors import StateMismatch
-from engine.messages import ANOMALIES, CHANGES, CONTEXT, DEADLETTERS, FEATURES, FITS, HISTORY, Message
+from engine.messages import ANOMALIES, CHANGES, CONTEXT, DEADLETTERS, FEATURES, FITS, HISTORY, INCIDENTS, Message
+from engine.notice import Notice, face_of
 from engine.runners.kafka.codec import decode, encode, shards_of
 from engine.types import Coverage, DeadLetter, Fit, Inputs, Mark
+from engine.values import to_json
+from tests.opsbrain import samples
 
 FRAME = pl.DataFrame({"shard": [0, 1, 2, 3, 5, 9], "entity": list("abcdef"), "n": [1, 2, 3, 4, 5, 6]})
 MARK = Mark(("logs/0",), 60_000, 120_000, {60_000: {"logs": Coverage(3, 60_001, 61_000)}})
@@ -67,3 +70,12 @@ def test_a_dead_letter_comes_back() -> None:
 def test_foreign_messages_are_refused() -> None:
     with pytest.raises(StateMismatch, match="shared with something else"):
         decode(FEATURES, b"k", b"v", {})
+
+
+def test_a_notice_travels_with_its_incident() -> None:
+    notice = Notice((samples.fix(),), face_of(samples.incident()))
+    message = Message(INCIDENTS, "i/1", samples.incident(), "demo", notice)
+    (wire,) = encode(message, 4)
+    (came,) = back([wire], INCIDENTS)
+    assert to_json(came) == to_json(message)
+    assert encode(came, 4) == [wire]
