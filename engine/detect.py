@@ -86,6 +86,10 @@ class DetectStep:
         """Return the furthest watermark any input has reached, or None."""
         return max((m for c in self._complete.values() if (m := c.furthest_ms()) is not None), default=None)
 
+    def series_count(self) -> int:
+        """Return how many series this step knows."""
+        return sum(one.series_count() for one in self._features.values())
+
     def snapshot(self) -> State:
         """Return all state."""
         return {

@@ -67,6 +67,10 @@ class Features:
             index = self._indexes[int(shard)] = SeriesIndex([Series(*one) for one in series])
             self._numbers |= {_name(one.entity, one.indicator, one.form): n for n, one in enumerate(index.all())}
 
+    def series_count(self) -> int:
+        """Return how many series there are by now."""
+        return sum(len(one) for one in self._indexes.values())
+
     def template_text(self, indicator: str) -> str:
         """Return the text behind a `log.template.<id>` indicator, "" for any other."""
         prefix = "log.template."
