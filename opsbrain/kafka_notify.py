@@ -86,16 +86,20 @@ class NotifyRole:
         consumer.subscribe(topics, on_assign=self._assigned, on_revoke=self._revoked)
         while not stopped():
             self._keep([self._payload(one) for one in consumer.consume(_BATCH, _POLL_S)], store)  # 1
-            if self._waiting and time.monotonic() - self._waiting[-1][0] >= SETTLE_S:
-                self._enqueue(dispatcher, store)  # 2
-                self._commit(consumer)  # 3
-            self._meters.round(outbox, waiting=bool(self._waiting))
-            now_ms = int(time.time() * 1000)
-            dispatcher.refresh(now_ms)
-            for entry in dispatcher.run_due(now_ms):  # 4
-                self._meters.attempted(entry)
-                if entry.state == "failed":
-                    log.warning("notify: %s gave up on %s: %s", entry.delivery.notifier, entry.delivery.id, entry.last)
+            with self._meters.all.stage(NOTIFY):
+                if self._waiting and time.monotonic() - self._waiting[-1][0] >= SETTLE_S:
+                    self._enqueue(dispatcher, store)  # 2
+                    self._commit(consumer)  # 3
+                self._meters.round(outbox, waiting=bool(self._waiting))
+                self._send(dispatcher)  # 4
+
+    def _send(self, dispatcher: Dispatcher) -> None:
+        now_ms = int(time.time() * 1000)
+        dispatcher.refresh(now_ms)
+        for entry in dispatcher.run_due(now_ms):
+            self._meters.attempted(entry)
+            if entry.state == "failed":
+                log.warning("notify: %s gave up on %s: %s", entry.delivery.notifier, entry.delivery.id, entry.last)
 
     def _keep(self, arrived: list[Incident | Fix], store: Store) -> None:
         store.put_fixes([one for one in arrived if isinstance(one, Fix)])

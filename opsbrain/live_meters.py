@@ -6,7 +6,15 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
-from engine.runners.kafka.accounts import DEAD_LETTER, DECODE, DUPLICATE, LATE, drop, watermark_delays_s
+from engine.runners.kafka.accounts import (
+    DEAD_LETTER,
+    DECODE,
+    DUPLICATE,
+    LABEL_CARDINALITY,
+    LATE,
+    drop,
+    watermark_delays_s,
+)
 from engine.runners.meters import WATERMARK_DELAY, Component, Meters
 from opsbrain.live import Live
 from opsbrain.sources import Source
@@ -30,7 +38,7 @@ def report(
 
 def rows_of(sources: Iterable[Source]) -> Component:
     """Return where the rows of all inputs went; of those that nothing came from yet, nothing."""
-    told = Component(dropped=Counter(dict.fromkeys((LATE, DUPLICATE, DEAD_LETTER), 0)))
+    told = Component(dropped=Counter(dict.fromkeys((LATE, DUPLICATE, DEAD_LETTER, LABEL_CARDINALITY), 0)))
     for one in sources:
         if one.received:
             told.received[one.name] += one.received

@@ -6,7 +6,7 @@ and nothing is counted twice. Labels take few values: inputs, topics, partitions
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from prometheus_client import CollectorRegistry, ProcessCollector
@@ -37,17 +37,19 @@ COUNTERS: Final[Mapping[str, tuple[str, str]]] = {
 }
 """By name (without `_total`): the label beside `component`, and what it says. Every component reports all four."""
 
-GAUGES: Final[Mapping[str, str]] = {
-    names.LAG: "Messages in the broker that this worker has not taken yet.",
-    names.ASSIGNED: "Partitions that the group has given to this worker.",
-    names.BROKER_CONNECTED: "1 while a broker answers, else 0.",
-    names.PAUSED: "1 while nothing is read because memory is short, else 0.",
-    names.MEMORY_LIMIT: "Memory that the process keeps below (worker.memory_limit_mb).",
-    names.WATERMARK_DELAY: "How far the windows of an input that are closed are behind the clock.",
-    names.CHECKPOINT_AGE: "How long ago all that a role had taken was committed: what a crash would do again.",
-    names.STATE_SERIES: "Series that detection knows.",
-    names.OUTBOX_PENDING: "Notifications that no receiver has taken yet.",
+GAUGES: Final[Mapping[str, tuple[tuple[str, ...], str]]] = {
+    names.LAG: (("role", "topic", "partition"), "Messages in the broker that this worker has not taken yet."),
+    names.ASSIGNED: (("role",), "Partitions that the group has given to this worker."),
+    names.BROKER_CONNECTED: ((), "1 while a broker answers, else 0."),
+    names.PAUSED: ((), "1 while nothing is read because memory is short, else 0."),
+    names.MEMORY_LIMIT: ((), "Memory that the process keeps below."),
+    names.WATERMARK_DELAY: (("input",), "How far the end of the last closed window of an input is behind the clock."),
+    names.CHECKPOINT_AGE: (("role",), "How long ago all that a role had taken was committed."),
+    names.STATE_SERIES: ((), "Series that detection knows."),
+    names.OUTBOX_PENDING: ((), "Notifications that no receiver has taken yet."),
+    BUILD_INFO: (("version",), "Always 1; the label says which version runs."),
 }
+"""By name: the labels, and what it says. Each is there from the start; without samples where nothing is known."""
 
 
 class MetersCollector(Collector):
@@ -63,10 +65,10 @@ class MetersCollector(Collector):
         for stage, spent_s in sorted(dict(self._meters.stage_s).items()):
             stages.add_metric((stage,), spent_s)
         yield stages
-        yield self._ages()
-        for name, (labels, read) in sorted(self._meters.gauges.items()):
-            yield _gauge(name, labels, read())
-        yield _gauge(BUILD_INFO, ("version",), {(__version__,): 1}, "Always 1; the label says which version runs.")
+        known = {name: read for name, (_, read) in dict(self._meters.gauges).items()}
+        known |= {names.CHECKPOINT_AGE: self._ages_s, BUILD_INFO: lambda: {(__version__,): 1}}
+        for name, (labels, doc) in GAUGES.items():
+            yield _gauge(name, labels, doc, known[name]() if name in known else {})
 
     def _components(self) -> Iterator[Metric]:
         components = all_components(self._meters)
@@ -77,12 +79,9 @@ class MetersCollector(Collector):
                     family.add_metric((component, value), count)
             yield family
 
-    def _ages(self) -> Metric:
+    def _ages_s(self) -> dict[tuple[str, ...], float]:
         now_s = self._meters.seconds()
-        ages: dict[tuple[str, ...], float] = {
-            (role,): max(now_s - at_s, 0) for role, at_s in sorted(dict(self._meters.checkpoints).items())
-        }
-        return _gauge(names.CHECKPOINT_AGE, ("role",), ages)
+        return {(role,): max(now_s - at_s, 0) for role, at_s in dict(self._meters.checkpoints).items()}
 
 
 class Exposition:
@@ -115,8 +114,8 @@ def _counter(one: Component, name: str) -> dict[str, int]:
     return dict(by_name[name])  # a copy in one go: its thread goes on counting
 
 
-def _gauge(name: str, labels: Iterable[str], values: Mapping[tuple[str, ...], float], doc: str = "") -> Metric:
-    family = GaugeMetricFamily(name, doc or GAUGES[name], labels=tuple(labels))
+def _gauge(name: str, labels: Sequence[str], doc: str, values: Mapping[tuple[str, ...], float]) -> Metric:
+    family = GaugeMetricFamily(name, doc, labels=labels)
     for of, value in sorted(values.items()):
         family.add_metric(of, value)
     return family
