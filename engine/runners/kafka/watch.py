@@ -15,6 +15,7 @@ from engine.runners.kafka.topics import admin
 from engine.runners.meters import ASSIGNED, BROKER_CONNECTED, COMMITTED, LAG, Meters
 
 if TYPE_CHECKING:
+    from confluent_kafka import Consumer
     from confluent_kafka.admin import AdminClient
 
 BROKER: Final = "broker"
@@ -31,6 +32,7 @@ class Watch:
         self._lag: dict[tuple[str, ...], float] = {}
         self._given: dict[tuple[str, ...], float] = {}
         self._client: AdminClient | None = None
+        self._consumers: dict[str, Consumer] = {}
         meters.set(BROKER_CONNECTED, 0)
         meters.gauge(LAG, ("role", "topic", "partition"), lambda: self._lag)
         meters.gauge(ASSIGNED, ("role",), lambda: self._given)
@@ -69,15 +71,15 @@ class Watch:
 
     def _known(self, role: str, positions: Mapping[tuple[str, int], int]) -> dict[tuple[str, int], int]:
         """Return positions with those of the group where they stand for them; still negative where it has none."""
-        from confluent_kafka import ConsumerGroupTopicPartitions, TopicPartition
+        from confluent_kafka import TopicPartition
 
         asked = [TopicPartition(*key) for key, at in sorted(positions.items()) if at == COMMITTED]
         if not asked:
             return dict(positions)
-        of = ConsumerGroupTopicPartitions(self._config.group(role), asked)
-        (answer,) = self._admin().list_consumer_group_offsets([of], request_timeout=_TIMEOUT_S).values()
-        found = {(one.topic, one.partition): int(one.offset) for one in answer.result().topic_partitions}
-        return dict(positions) | found
+        # not by the Admin API: its ListConsumerGroupOffsets aborts the process when a broker goes away meanwhile
+        # (librdkafka issue 3663, seen)
+        answer = self._consumer(role).committed(asked, timeout=_TIMEOUT_S)
+        return dict(positions) | {(one.topic, one.partition): int(one.offset) for one in answer}
 
     def _ends(self, keys: Collection[tuple[str, int]]) -> dict[tuple[str, int], int]:
         """Return the offset behind the last message of each; raise KafkaException when no broker answers."""
@@ -98,6 +100,15 @@ class Watch:
         asked = {TopicPartition(topic, number): what for topic, number in sorted(keys)}
         answers = self._admin().list_offsets(asked, request_timeout=_TIMEOUT_S) if asked else {}
         return {(one.topic, one.partition): int(answer.result().offset) for one, answer in answers.items()}
+
+    def _consumer(self, role: str) -> Consumer:
+        """Return a consumer that asks what a role's group has committed, and never joins it."""
+        from confluent_kafka import Consumer
+
+        if role not in self._consumers:
+            settings = self._config.client(group_id=self._config.group(role), enable_auto_commit=False)
+            self._consumers[role] = Consumer(settings)
+        return self._consumers[role]
 
     def _admin(self) -> AdminClient:
         if self._client is None:
