@@ -5,29 +5,25 @@ from __future__ import annotations
 import importlib.util
 import os
 import platform
+import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 from engine.errors import OpsBrainError, SourceError
 from opsbrain import __version__
+from opsbrain.finding import Finding
+from opsbrain.kafka_checkup import check_kafka
 from opsbrain.output import counted
-from opsbrain.settings import Detectors, Kafka, Settings
+from opsbrain.reaching import check_receivers
+from opsbrain.settings import Detectors, Settings
 
-BROKER_TIMEOUT_S: Final = 5.0
+_TEMPORARY_MB: Final = 64
+_LEAST_MB: Final = 32  # below it a database cannot even write what it would take to make room
 _EXTRAS: Final = {"torch": ("lstm", "the LSTM forecaster"), "prophet": ("prophet", "the Prophet forecaster")}
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """The outcome of one check: "ok", "note" (something is not there, nothing needs it) or "failed"."""
-
-    name: str
-    outcome: str
-    text: str
 
 
 def check_up(settings: Settings) -> list[Finding]:
@@ -44,8 +40,11 @@ def check_up(settings: Settings) -> list[Finding]:
         _try("notify", lambda: _notifiers(settings)),
         _try("http", lambda: _http(settings)),
         _try("pull", lambda: _pulls(settings)),
+        *check_receivers(settings.notify),
         _try("store.folder", lambda: _store(settings.store.folder)),
-        *_kafka(settings),
+        _room("room of store.folder", settings.store.folder, 2 * settings.store.journal_mb),
+        _room("room for temporary files", Path(tempfile.gettempdir()), _TEMPORARY_MB),
+        *check_kafka(settings),
     ]
 
 
@@ -139,6 +138,19 @@ def _store(folder: Path) -> str:
     return told
 
 
+def _room(name: str, folder: Path, wanted_mb: int) -> Finding:
+    """Say how much room there is; `wanted_mb` is what we may come to need."""
+    try:
+        existing = next(one for one in (folder.absolute(), *folder.absolute().parents) if one.exists())
+        free_mb = shutil.disk_usage(existing).free >> 20
+    except OSError as error:
+        return Finding(name, "failed", f"{folder}: {error.strerror}")
+    text = f"{free_mb:,} MB are free at {existing}"
+    if free_mb >= wanted_mb:
+        return Finding(name, "ok", text)
+    return Finding(name, "failed" if free_mb < _LEAST_MB else "warning", f"{text}, {wanted_mb:,} are wanted; make room")
+
+
 def _writable(folder: Path) -> str:
     try:
         existing = next(one for one in (folder.absolute(), *folder.absolute().parents) if one.exists())
@@ -147,47 +159,3 @@ def _writable(folder: Path) -> str:
     except OSError as error:
         raise SourceError(f"{folder}: cannot be written: {error.strerror}; change it or set store.folder") from error
     return f"{folder} can be written" if existing == folder.absolute() else f"{folder} will be made"
-
-
-def _kafka(settings: Settings) -> list[Finding]:
-    if not settings.kafka.bootstrap:
-        return [Finding("kafka", "note", "no kafka.bootstrap is set; only `opsbrain worker` needs one")]
-    return [
-        _try("kafka.telemetry", lambda: _telemetry(settings)),
-        _try("kafka", lambda: _broker(settings.kafka)),
-    ]
-
-
-def _telemetry(settings: Settings) -> str:
-    from opsbrain.kafka_config import kafka_config
-
-    topics = [one.topic for one in kafka_config(settings, needs_telemetry=True).telemetry]
-    return f"{', '.join(topics)} will be read"
-
-
-def _broker(kafka: Kafka) -> str:
-    from confluent_kafka import KafkaException
-    from confluent_kafka.admin import AdminClient
-
-    security = {name: secret.reveal(f"kafka.security.{name}") for name, secret in kafka.security.items()}
-    try:
-        client = AdminClient({"bootstrap.servers": kafka.bootstrap, **security}, logger=_silent())
-        topics = client.list_topics(timeout=BROKER_TIMEOUT_S).topics
-    except KafkaException as error:
-        raise SourceError(
-            f"{kafka.bootstrap}: no broker answers ({error.args[0].str()}); see kafka.bootstrap"
-        ) from error
-    missing = [one.topic for one in kafka.telemetry if one.topic not in topics]
-    if missing:
-        raise SourceError(f"{kafka.bootstrap}: topics of kafka.telemetry are not there: {', '.join(missing)}")
-    return f"{kafka.bootstrap} answers, {counted(len(topics), 'topic')}"
-
-
-def _silent() -> object:
-    """Return a logger that keeps librdkafka's own lines off the terminal; our finding says it in one."""
-    import logging
-
-    logger = logging.getLogger("opsbrain.checkup.kafka")
-    logger.addHandler(logging.NullHandler())
-    logger.propagate = False
-    return logger

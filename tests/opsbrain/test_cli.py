@@ -479,7 +479,7 @@ def test_no_detector_at_all_is_refused(refused):
 
 def test_doctor_says_that_no_broker_answers(run, monkeypatch):
     pytest.importorskip("confluent_kafka")
-    monkeypatch.setattr("opsbrain.checkup.BROKER_TIMEOUT_S", 0.3)
+    monkeypatch.setattr("engine.runners.kafka.topics._TIMEOUT_S", 0.3)
     status, out, _ = run("doctor", "--set", "kafka.bootstrap=127.0.0.1:1", "--json")
     kafka = next(one for one in json.loads(out)["findings"] if one["name"] == "kafka")
     assert status == 1 and kafka["outcome"] == "failed" and "no broker answers" in kafka["text"]
