@@ -6,8 +6,9 @@ the end one undisturbed worker reads the same topics under names of its own, and
 is compared. Wanted: lost 0, repeated 0, changed 0.
 
 Environment: OPSBRAIN_CHAOS_SEED (else taken from the clock and printed), OPSBRAIN_CHAOS_ROUNDS (50),
-OPSBRAIN_CHAOS_WINDOWS_PER_S (1: windows of ten seconds that are sent in a second), OPSBRAIN_CHAOS_KEEP (folder for logs
-and exports of a run in which something differs; else one is made and named).
+OPSBRAIN_CHAOS_FAULTS (only these kinds, as `broker killed,disk full`), OPSBRAIN_CHAOS_WINDOWS_PER_S (1.5: how many
+windows of ten seconds are sent in a second), OPSBRAIN_CHAOS_KEEP (folder for logs and exports of a run in which
+something differs; else one is made and named).
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ from benchmarks.chaos_compare import Difference, compare_exports, compare_notifi
 from benchmarks.chaos_disk import Disk
 from benchmarks.chaos_feeder import AHEAD_WINDOWS, Feeder
 from benchmarks.chaos_guard import Guard
-from benchmarks.chaos_plan import Round, plan
+from benchmarks.chaos_plan import KINDS, Round, plan
 from benchmarks.chaos_round import Scene
 from benchmarks.chaos_workers import PLACES, Workers, group
 from engine.errors import OpsBrainError, Retryable, SourceError
@@ -46,6 +47,7 @@ from opsbrain.notify.receiver import Receiver
 from opsbrain.settings_load import load_settings
 
 ROUNDS: Final = 50
+PACE: Final = 1.5  # windows a second
 _DONE_S: Final = 600.0
 _TOLD_S: Final = 60.0
 _EXPORT_S: Final = 120.0
@@ -64,7 +66,8 @@ class Concluded:
 def run(data: Path | None = None) -> dict[str, Any]:
     """Return what the faults changed. `data` is not used."""
     seed = int(os.environ.get("OPSBRAIN_CHAOS_SEED") or time.time_ns() % 1_000_000)
-    rounds = plan(seed, int(os.environ.get("OPSBRAIN_CHAOS_ROUNDS") or ROUNDS))
+    only = [one.strip() for one in os.environ.get("OPSBRAIN_CHAOS_FAULTS", "").split(",") if one.strip()]
+    rounds = plan(seed, int(os.environ.get("OPSBRAIN_CHAOS_ROUNDS") or ROUNDS), only or KINDS)
     _say(f"seed {seed}, {len(rounds)} rounds")
     began_s = time.monotonic()
     with ExitStack() as stack:
@@ -99,7 +102,7 @@ class _Trial:
         self._stack.callback(broker.end)
         broker.start()
         broker.ready()
-        feeder = Feeder(broker.bootstrap, self._seed, float(os.environ.get("OPSBRAIN_CHAOS_WINDOWS_PER_S") or 1))
+        feeder = Feeder(broker.bootstrap, self._seed, float(os.environ.get("OPSBRAIN_CHAOS_WINDOWS_PER_S") or PACE))
         feeder.start()
         self._stack.callback(feeder.stop)
         disturbed = self._disturbed(rounds, broker, disk, feeder)

@@ -118,12 +118,12 @@ def event_id(body: bytes) -> str:
 def _by_idempotency(received: Sequence[Received], run: str, into: Difference) -> dict[str, bytes]:
     found: dict[str, bytes] = {}
     keys: dict[str, str] = {}
+    without = sum("idempotency-key" not in one.headers for one in received)
+    if without:
+        into.repeated.append(f"{without} notifications of the {run} run have no idempotency key to know a repeat by")
     for one in received:
         id = event_id(one.body)
-        key = one.headers.get("idempotency-key")
-        if key is None:
-            into.repeated.append(f"notification {id} of the {run} run without an idempotency key")
-            key = id
+        key = one.headers.get("idempotency-key", id)
         if found.setdefault(key, one.body) != one.body:
             why = _first_difference(found[key], one.body)
             into.changed.append(f"notification {key} of the {run} run was sent with two bodies: {why}")

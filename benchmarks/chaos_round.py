@@ -29,7 +29,8 @@ class Scene:
 
     def play(self, round: Round) -> None:
         """Carry out a round. At its end the broker answers, the disk has room and nobody is frozen."""
-        self._have(round.workers)
+        if self._have(round.workers):
+            time.sleep(round.settle_s)
         began_s = time.monotonic()
         for at_s, _, action in sorted(self._actions(round), key=lambda one: one[:2]):
             time.sleep(max(0.0, began_s + at_s - time.monotonic()))
@@ -39,13 +40,18 @@ class Scene:
         self.broker.ready()
         time.sleep(round.rest_s)
 
-    def _have(self, wanted: int) -> None:
-        """Bring the number of workers to `wanted`; whoever ended by itself is replaced, as a supervisor does."""
+    def _have(self, wanted: int) -> bool:
+        """Bring the number of workers to `wanted`, as a supervisor does; return whether any had to be started."""
         running = self.workers.running()
         self.workers.stop(running[wanted:])
         free = [place for place in range(PLACES) if place not in running]
-        for place in free[: max(0, wanted - len(running))]:
+        missing = free[: max(0, wanted - len(running))]
+        for place in missing:
             self.workers.start(place)
+        return bool(missing)
+
+    def _bring(self, wanted: int) -> None:
+        self._have(wanted)
 
     def _actions(self, round: Round) -> list[tuple[float, int, Action]]:
         """Return what to do and when, ends behind beginnings of the same moment."""
@@ -61,7 +67,7 @@ class Scene:
         if fault.kind == plan.FREEZE:
             return lambda: self.workers.freeze(self._one(fault)), self.workers.thaw
         if fault.kind == plan.REBALANCE:
-            return lambda: self._have(PLACES), lambda: self._have(1)
+            return lambda: self._bring(PLACES), lambda: self._bring(1)
         if fault.kind == plan.DISK:
             return lambda: self.disk.fill(self.workers.pids()), self.disk.free
         if fault.kind == plan.POISON:
