@@ -144,8 +144,8 @@ class DetectStep:
         resolution, start, input = frame.select("resolution_ms", "start_ms", "input").row(0)
         if start + resolution <= self._closed.get(resolution, 0):
             return  # sent again after a restart; this window is done
-        mine = frame.filter(pl.col("shard").is_in(self._shards))
-        self._open.setdefault((resolution, start), {})[input] = mine
+        mine = frame["shard"].is_in(self._shards)
+        self._open.setdefault((resolution, start), {})[input] = frame if mine.all() else frame.filter(mine)
 
     def _take_mark(self, mark: Mark) -> None:
         self._complete.setdefault(mark.resolution_ms, Completeness()).advance(mark.producers, mark.watermark_ms)
@@ -212,7 +212,7 @@ class DetectStep:
             until = self._config.fit_schedule.next_fit(start)
             if until not in self._needed[resolution]:
                 self._needed[resolution].append(until)
-        merged = merge([parts[input] for input in sorted(parts)]) if parts else _NO_PARTIALS
+        merged = merge([parts[input] for input in sorted(parts)])
         if resolution not in self._features:
             self._features[resolution] = Features(self._config.templates, periods=self._config.periods)
         features = self._features[resolution]
@@ -333,9 +333,6 @@ def _coverage_by_kind(inputs: Mapping[str, Mapping[str, Coverage]], start: int, 
         for kind, one in kinds.items():
             by_kind.setdefault(kind, []).append(one)
     return {kind: coverage_share(ones, start, end) for kind, ones in sorted(by_kind.items())}
-
-
-_NO_PARTIALS = pl.DataFrame(schema={"shard": pl.Int32, "entity": pl.String, "form": pl.String})
 
 
 def fuse(scores: Sequence[Scores]) -> tuple[Floats, np.ndarray]:

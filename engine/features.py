@@ -18,6 +18,7 @@ to all of it. A counter's rate is its increase over the time between its samples
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
 
@@ -25,86 +26,95 @@ import numpy as np
 import polars as pl
 
 from engine.ids import scope_of
-from engine.partials import BOUNDS_MS
+from engine.partials import BOUNDS_MS, PARTIALS
 from engine.periods import TOLD, Closed, Periods, PeriodsConfig
 from engine.ports import LogTemplates, LogTemplatesConfig
-from engine.types import Coverage, Floats, Ints, Series, SeriesIndex, State, Tick
+from engine.rates import COUNTERS, Rates
+from engine.series_book import SeriesBook
+from engine.types import Coverage, Floats, Ints, State, Tick
 
 QUANTILES: Final = (0.5, 0.9, 0.99)
 SPEAKING_COVERAGE: Final = 0.25  # an input that covered less of a window has not spoken: its counts say nothing
 EDGE_SPACINGS: Final = 20.0  # a silence at an edge of this many mean spacings is a gap of the input, not chance
 
-_VALUE: Final = pl.Schema(
-    {"shard": pl.Int32, "entity": pl.String, "indicator": pl.String, "form": pl.String, "value": pl.Float64}
-)
-_COUNTER: Final = pl.Schema(
-    {"entity": pl.String, "indicator": pl.String, "instance": pl.String, "time": pl.Int64, "sample": pl.Float64}
-)
 _COUNT: Final = pl.Schema({"shard": pl.Int32, "entity": pl.String, "indicator": pl.String, "n": pl.Int64})
 _KNOWN: Final = pl.Schema({"shard": pl.Int32, "entity": pl.String, "indicator": pl.String, "kind": pl.String})
+
+
+@dataclass(frozen=True, slots=True)
+class _Values:
+    """Values (N,) of distinct series by their numbers, and of counts how often each was zero before it first came."""
+
+    series: Ints
+    value: Floats
+    unseen: Ints
+
+    @classmethod
+    def of(cls, series: Ints, value: Floats, unseen: Ints | None = None) -> _Values:
+        return cls(series, value, np.zeros(len(series), np.int64) if unseen is None else unseen)
+
+    @classmethod
+    def none(cls) -> _Values:
+        return cls.of(np.empty(0, np.int64), np.empty(0))
+
+    @classmethod
+    def together(cls, parts: Sequence[_Values]) -> _Values:
+        return cls(
+            np.concatenate([one.series for one in parts]),
+            np.concatenate([one.value for one in parts]),
+            np.concatenate([one.unseen for one in parts]),
+        )
 
 
 class Features:
     """Makes the ticks of the shards of one step, all shards in one pass.
 
     What it remembers between windows: names, last counter samples, which counts exist, templates. Nothing of a shard
-    depends on another one. Cost: a handful of frame operations a window, and one dictionary look-up a series.
+    depends on another one. Cost: a handful of frame operations a window; a series that is known by its key costs some
+    arithmetic, any other one a dictionary look-up.
     """
 
     def __init__(
         self, templates: LogTemplatesConfig, resume: State | None = None, periods: PeriodsConfig | None = None
     ) -> None:
         self._templates: LogTemplates = templates.build(resume["templates"] if resume else None)
-        self._indexes: dict[int, SeriesIndex] = {}
-        self._numbers: dict[str, int] = {}
-        self._counters: pl.DataFrame = resume["counters"] if resume else _COUNTER.to_frame()
+        self.book = SeriesBook(resume["series"] if resume else None)
+        self._rates = Rates(self.book, resume["counters"] if resume else None)
         self._known: pl.DataFrame = resume["known"] if resume else _KNOWN.to_frame()
         self._callees: pl.DataFrame = resume["callees"] if resume else _KNOWN.to_frame().select("shard", "entity")
         self._spoken: dict[str, int] = dict(resume["spoken"]) if resume else {}
         self._born: dict[str, dict[str, int]] = {k: dict(v) for k, v in resume["born"].items()} if resume else {}
         self._periods = Periods(periods or PeriodsConfig(), resume["periods"] if resume else None)
-        for shard, series in resume["series"].items() if resume else ():
-            index = self._indexes[int(shard)] = SeriesIndex([Series(*one) for one in series])
-            self._numbers |= {_name(one.entity, one.indicator, one.form): n for n, one in enumerate(index.all())}
 
     def series_count(self) -> int:
         """Return how many series there are by now."""
-        return sum(len(one) for one in self._indexes.values())
+        return len(self.book)
 
     def template_text(self, indicator: str) -> str:
         """Return the text behind a `log.template.<id>` indicator, "" for any other."""
         prefix = "log.template."
         return self._templates.text(indicator[len(prefix) :]) if indicator.startswith(prefix) else ""
 
-    def ticks(
-        self, merged: pl.DataFrame, start_ms: int, resolution_ms: int, coverage: Mapping[str, float]
-    ) -> list[Tick]:
+    def ticks(self, merged: Merged, start_ms: int, resolution_ms: int, coverage: Mapping[str, float]) -> list[Tick]:
         """Return one window's ticks by shard, from its merged partials; shards without any series have none.
 
         `coverage` gives for each `scope/kind` the share of the window it spoke in; what is not there was silent.
         """
-        for entity in merged["entity"].unique().sort():
-            if entity not in self._born:
-                scope = f"{scope_of(entity)}/"
-                self._born[entity] = {key: spoken for key, spoken in self._spoken.items() if key.startswith(scope)}
-        seconds = resolution_ms / 1000
-        forms = {str(form): part for (form,), part in merged.partition_by("form", as_dict=True).items()}
-        parts = [
-            *self._gauges(forms.get("gauge")),
-            *self._rates(forms.get("counter")),
-            *self._spans(forms.get("spans"), forms.get("latency"), seconds, coverage),
-        ]
-        counted, zeros = self._counts(forms, coverage)
-        values = pl.concat([_VALUE.to_frame(), *parts, counted])
-        unseen = np.r_[np.zeros(values.height - counted.height, np.int64), zeros]
+        before = len(self.book)
+        levels, rates = self._levels(merged.levels), _Values.of(*self._rates.of(merged.counters))
+        self._bear(self.book.names["entity"][before:])
+        self._bear(merged.rest["entity"])
+        forms = {str(form): part for (form,), part in merged.rest.partition_by("form", as_dict=True).items()}
+        spans = self._spans(forms.get("spans"), forms.get("latency"), resolution_ms / 1000, coverage)
+        values = [levels, rates, *(self._valued(one) for one in spans), self._valued(*self._counts(forms, coverage))]
         for kind, share in sorted(coverage.items()):
             if share >= SPEAKING_COVERAGE:
                 self._spoken[kind] = self._spoken.get(kind, 0) + 1
-        return self._ticks(values, unseen, start_ms, resolution_ms)
+        return self._ticks(_Values.together(values), start_ms, resolution_ms)
 
-    def close_periods(self, merged: pl.DataFrame, start_ms: int, resolution_ms: int) -> Closed | None:
+    def close_periods(self, merged: Merged, start_ms: int, resolution_ms: int) -> Closed | None:
         """Return the periods of cost that one window closed, from its merged partials, or None if there are none."""
-        cost = merged.filter(pl.col("form") == "cost")
+        cost = merged.rest.filter(pl.col("form") == "cost")
         told = TOLD.to_frame()
         if not cost.is_empty():
             told = cost.select("shard", "entity", end_ms="bucket", amount="total", estimated=pl.col("n") > 0)
@@ -114,18 +124,15 @@ class Features:
         """Yield the ticks of each closed period by shard, in the order of the periods; a tick ends with its period."""
         for (end_ms,), rows in closed.fresh.group_by("end_ms", maintain_order=True):
             values = _valued(rows, "money", pl.col("amount"), "cost.usd")
-            yield self._ticks(values, np.zeros(values.height, np.int64), int(end_ms) - resolution_ms, resolution_ms)
+            yield self._ticks(self._valued(values), int(end_ms) - resolution_ms, resolution_ms)
 
     def snapshot(self) -> State:
         """Return all state."""
         return {
-            "version": 2,
+            "version": 3,
             "templates": self._templates.snapshot(),
-            "series": {
-                str(shard): [[one.entity, one.indicator, one.form] for one in index.all()]
-                for shard, index in sorted(self._indexes.items())
-            },
-            "counters": self._counters,
+            "series": self.book.saved(),
+            "counters": self._rates.saved(),
             "known": self._known,
             "callees": self._callees,
             "spoken": dict(sorted(self._spoken.items())),
@@ -133,68 +140,47 @@ class Features:
             "periods": self._periods.snapshot(),
         }
 
-    def _ticks(self, values: pl.DataFrame, unseen: Ints, start_ms: int, resolution_ms: int) -> list[Tick]:
-        shards = values["shard"].to_numpy()
-        numbers = self._numbered(values)
-        order = np.lexsort((numbers, shards))
-        shards, numbers, unseen = shards[order], numbers[order], unseen[order]
-        out = values["value"].to_numpy()[order]
+    def _ticks(self, values: _Values, start_ms: int, resolution_ms: int) -> list[Tick]:
+        """Return the ticks of values that have one a series, which become those of `numbers`."""
+        order = self.book.in_shards(values.series)
+        series, out, unseen = values.series[order], values.value[order], values.unseen[order]
         out.flags.writeable = False
+        shards, places = self.book.shard[series], self.book.place[series]
         edges = np.flatnonzero(np.r_[True, shards[1:] != shards[:-1], True]) if len(shards) else np.zeros(1, np.int64)
-        end_ms = start_ms + resolution_ms
         return [
             Tick(
                 int(shards[begin]),
                 resolution_ms,
                 start_ms,
-                end_ms,
-                self._indexes[int(shards[begin])],
-                numbers[begin:end],
+                start_ms + resolution_ms,
+                self.book.index(int(shards[begin])),
+                places[begin:end],
                 out[begin:end],
                 unseen[begin:end],
             )
             for begin, end in pairwise(edges.tolist())
         ]
 
-    def _numbered(self, values: pl.DataFrame) -> Ints:
-        """Return each row's series number within its shard, giving new series theirs in the order of their names."""
-        names = (values["entity"] + "\0" + values["indicator"] + "\0" + values["form"]).to_list()
-        known = self._numbers
-        new = sorted((name, row) for row, name in enumerate(names) if name not in known)
-        for name, row in new:
-            shard, entity, indicator, form = values.select("shard", "entity", "indicator", "form").row(row)
-            known[name] = self._indexes.setdefault(shard, SeriesIndex()).number(Series(entity, indicator, form))
-        return np.fromiter((known[name] for name in names), np.int64, len(names))
+    def _bear(self, entities: pl.Series) -> None:
+        """Note of new entities how often their inputs have spoken before."""
+        for entity in entities.unique().sort():
+            if entity not in self._born:
+                scope = f"{scope_of(entity)}/"
+                self._born[entity] = {key: spoken for key, spoken in self._spoken.items() if key.startswith(scope)}
 
-    def _gauges(self, part: pl.DataFrame | None) -> list[pl.DataFrame]:
-        if part is None:
-            return []
-        return [_valued(part.with_columns(mean=_over(part["total"], part["n"])), "gauge", pl.col("mean"))]
+    def _levels(self, levels: pl.DataFrame) -> _Values:
+        """Return the means of gauges; several rows of one series are of several inputs, and added in their order."""
+        if levels.is_empty():
+            return _Values.none()
+        numbers = self.book.numbers_of(levels)
+        counts = np.bincount(numbers, weights=levels["n"].to_numpy(), minlength=len(self.book))
+        totals = np.bincount(numbers, weights=levels["total"].to_numpy(), minlength=len(self.book))
+        present = np.flatnonzero(counts)
+        return _Values.of(present, totals[present] / counts[present])
 
-    def _rates(self, part: pl.DataFrame | None) -> list[pl.DataFrame]:
-        if part is None:
-            return []
-        keys = ["entity", "indicator", "instance"]
-        samples = part.select("shard", *keys, time="times", sample="samples").explode("time", "sample")
-        last = self._counters.join(samples.select(*keys, "shard").unique(), on=keys, how="inner")
-        together = pl.concat([last.select(samples.columns), samples]).sort(*keys, "time", "sample")
-        step = pl.col("sample").diff().over(keys)
-        together = together.with_columns(
-            # after a reset the counter began again at 0: all of its new value is increase
-            step=pl.when(step >= 0).then(step).otherwise(pl.col("sample")),
-            elapsed_ms=pl.col("time").diff().over(keys),
-        )
-        ends = together.group_by(keys, maintain_order=True).last().select(_COUNTER.names())
-        self._counters = pl.concat([self._counters.join(ends, on=keys, how="anti"), ends]).sort(keys)
-        steps = together.filter(pl.col("elapsed_ms").is_not_null())
-        # folds in row order, so that the bytes do not depend on how a sum is split over threads
-        summed = steps.group_by("shard", *keys, maintain_order=True).agg(
-            pl.col("step").cum_sum().last(), pl.col("elapsed_ms").sum()
-        )
-        summed = summed.filter(pl.col("elapsed_ms") > 0)
-        rated = summed.with_columns(rate=_over(summed["step"], summed["elapsed_ms"] / 1000))
-        whole = rated.group_by("shard", "entity", "indicator", maintain_order=True).agg(pl.col("rate").cum_sum().last())
-        return [_valued(whole, "rate", pl.col("rate"))]
+    def _valued(self, rows: pl.DataFrame, unseen: Ints | None = None) -> _Values:
+        """Return the values of rows by their names."""
+        return _Values.of(self.book.numbers_of(rows), rows["value"].to_numpy(), unseen)
 
     def _spans(
         self,
@@ -262,16 +248,51 @@ class Features:
         return [rows.group_by("shard", "entity", "indicator", maintain_order=True).agg(pl.col("n").sum())]
 
 
-def merge(partials: Sequence[pl.DataFrame]) -> pl.DataFrame:
-    """Return one window's partials as one frame, sorted by (shard, entity, form, indicator, instance, bucket).
+@dataclass(frozen=True, slots=True)
+class Merged:
+    """The partials of one window from all inputs.
 
-    Rows that differ only in their input are merged: integers add up, gauge sums are added in the order of the inputs'
-    names, counters keep all samples, and of a cost the word of the last input stays.
+    levels, counters    of gauges and of counters, those of one input after the other, in the order of the inputs' names
+    rest                all others, those that differ only in their input merged; sorted by name
     """
+
+    levels: pl.DataFrame
+    counters: pl.DataFrame
+    rest: pl.DataFrame
+
+
+def merge(partials: Sequence[pl.DataFrame]) -> Merged:
+    """Return one window's partials together.
+
+    In the rest integers add up, and of a cost the word of the last input stays.
+    """
+    parts = sorted(partials, key=_input_of)
+    forms = [{str(form): rows for (form,), rows in _by_form(part).items()} for part in parts]
+    levels = [one["gauge"] for one in forms if "gauge" in one]
+    counters = [one["counter"] for one in forms if "counter" in one]
+    rest = [rows for one in forms for form, rows in one.items() if form not in ("gauge", "counter")]
+    return Merged(
+        pl.concat([one.select(_LEVELS) for one in levels]) if levels else _NO_LEVELS,
+        pl.concat([one.select(_COUNTERS) for one in counters]) if counters else _NO_COUNTERS,
+        _merged(rest) if rest else _NOTHING,
+    )
+
+
+def _input_of(part: pl.DataFrame) -> str:
+    return "" if part.is_empty() else str(part.item(0, "input"))
+
+
+def _by_form(part: pl.DataFrame) -> dict[tuple[object, ...], pl.DataFrame]:
+    if not part.is_empty() and (part["form"] == "gauge").all():
+        return {("gauge",): part}
+    return part.partition_by("form", as_dict=True, maintain_order=True)
+
+
+def _merged(partials: Sequence[pl.DataFrame]) -> pl.DataFrame:
     keys = ["shard", "entity", "form", "indicator", "instance", "bucket"]
     frame = pl.concat(partials).sort(*keys, "input", maintain_order=True)
     if frame["input"].n_unique() == 1:
-        return frame.drop("input", "start_ms", "resolution_ms")
+        return frame.select(*keys, "n", "total")
     return frame.group_by(keys, maintain_order=True).agg(
         pl.col("n").sum(),
         # a fold, not a sum: its order is the order of the inputs' names whatever the engine does with groups
@@ -279,9 +300,14 @@ def merge(partials: Sequence[pl.DataFrame]) -> pl.DataFrame:
         .then(pl.col("total").last())
         .otherwise(pl.col("total").cum_sum().last())
         .alias("total"),
-        pl.col("times").list.explode(keep_nulls=False, empty_as_null=False),
-        pl.col("samples").list.explode(keep_nulls=False, empty_as_null=False),
     )
+
+
+_LEVELS: Final = ["shard", "entity", "indicator", pl.lit("gauge").alias("form"), "key", "n", "total"]
+_COUNTERS: Final = [*COUNTERS, "times", "samples"]
+_NO_LEVELS: Final = PARTIALS.to_frame().select(_LEVELS)
+_NO_COUNTERS: Final = PARTIALS.to_frame().select(_COUNTERS)
+_NOTHING: Final = PARTIALS.to_frame().select("shard", "entity", "form", "indicator", "instance", "bucket", "n", "total")
 
 
 def coverage_share(windows: Sequence[Coverage], start_ms: int, end_ms: int) -> float:
@@ -357,7 +383,3 @@ def _share(coverage: Mapping[str, float]) -> pl.Expr:
 
 def _kind_of_count() -> pl.Expr:
     return pl.when(pl.col("indicator").str.starts_with("log.")).then(pl.lit("logs")).otherwise(pl.lit("events"))
-
-
-def _name(entity: str, indicator: str, form: str) -> str:
-    return f"{entity}\0{indicator}\0{form}"

@@ -100,6 +100,10 @@ class SeriesIndex:
             self._series.append(series)
         return number
 
+    def known(self, series: Series) -> int | None:
+        """Return the number of `series`, or None if it is new."""
+        return self._numbers.get(series)
+
     def all(self) -> Sequence[Series]:
         """Return every series, by number."""
         return self._series

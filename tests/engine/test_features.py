@@ -76,7 +76,7 @@ def log(time: int, signature: str) -> dict[str, object]:
 
 def test_counts_are_zero_only_where_their_input_spoke() -> None:
     features = Features(FirstWordsConfig())
-    nothing = partial("logs", [log(0, "one x")]).clear()
+    nothing = merge([])
     features.ticks(merge([partial("logs", [log(0, "one x")])]), 0, MINUTE, {"x/logs": 1.0})
     quiet = values(features.ticks(merge([partial("logs", [log(0, "two x")])]), MINUTE, MINUTE, {"x/logs": 1.0}))
     assert quiet[("x/service/-/a", "log.template.one")] == 0.0
