@@ -81,15 +81,24 @@ class HashNumbers:
 
     def get(self, hash: int) -> int:
         """Return the number of one hash, UNKNOWN where it was never added."""
+        place = self._place(hash or 1)
+        return self._words[place + 1] & 0xFFFFFFFF if self._words[place] else UNKNOWN
+
+    def put(self, hash: int, number: int) -> None:
+        """Give one hash its number, as `add` does for many."""
+        self._make_room(1)
+        place = self._place(hash or 1)
+        self._height += not self._words[place]
+        self._words[place], self._words[place + 1] = hash or 1, number
+
+    def _place(self, wanted: int) -> int:
+        """Return where a hash is among the words, or a free slot for it."""
         words, mask = self._words, len(self._slots) - 1
-        wanted = hash or 1
         place, step = wanted & mask, 0
-        while (there := words[2 * place]) != wanted:
-            if not there:
-                return UNKNOWN
+        while (there := words[2 * place]) and there != wanted:
             step += 1
             place = (place + step) & mask
-        return words[2 * place + 1] & 0xFFFFFFFF
+        return 2 * place
 
     def add(self, hashes: Hashes, numbers: Numbers, checks: Hashes | None = None) -> None:
         """Give hashes their numbers; those of known ones are replaced. Equal hashes must have equal numbers."""

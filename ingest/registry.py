@@ -46,7 +46,7 @@ def _own(module: str, name: str) -> BuildFormat:
 
 FORMATS: Final[Mapping[str, BuildFormat]] = {
     "fluentbit": _fluentbit,
-    "prometheus-adapter": _json("prometheus_adapter", "PrometheusAdapter"),
+    "prometheus-adapter": _own("prometheus_adapter", "PrometheusAdapter"),
     "prometheus-query-range": _own("prometheus_query_range", "PrometheusQueryRange"),
     "prometheus-remote-write": _own("prometheus_remote_write", "PrometheusRemoteWrite"),
     "kubernetes-event-exporter": _json("kubernetes_event_exporter", "KubernetesEventExporter"),

@@ -10,11 +10,14 @@ There every identity stands once; so some series are kept apart, and have number
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import numpy as np
 import polars as pl
+from xxhash import xxh3_128_digest
 
+from engine.hash_numbers import UNKNOWN, HashNumbers
 from engine.numbered import NUMBERED, SERIES, Numbered, Rows, SeriesNames
 from engine.schemas import conform
 from engine.types import Ints
@@ -26,6 +29,7 @@ MAX_SERIES: Final = 2_200_000
 MAX_BYTES: Final = 768 * 1024 * 1024
 """How much memory that may take. A series takes some 150 bytes and what it is called."""
 
+KEY_BYTES: Final = 40
 _SERIES_BYTES: Final = 150
 _GROWTH: Final = 8  # a piece of the names is put together with the one before once it has an eighth of its rows
 
@@ -33,10 +37,22 @@ _GROWTH: Final = 8  # a piece of the names is put together with the one before o
 class SeriesTable:
     """Numbers series by what they are known by on the wire.
 
-    `numbers` may be looked into directly, for speed. Numbers hold until `clear`.
+    `numbers` may be looked into directly, for speed; of `numbers_of`, which looks up many at once, it knows nothing.
+    Numbers hold until `clear`.
     """
 
-    __slots__ = ("_apart", "_bytes", "_generation", "_identities", "_names", "_new", "_pieces", "numbers")
+    __slots__ = (
+        "_apart",
+        "_apart_numbers",
+        "_bytes",
+        "_generation",
+        "_identities",
+        "_known",
+        "_names",
+        "_new",
+        "_pieces",
+        "numbers",
+    )
 
     def __init__(self) -> None:
         self.numbers: dict[bytes, int] = {}
@@ -44,7 +60,9 @@ class SeriesTable:
         self._forget()
 
     def _forget(self) -> None:
-        self._identities: dict[int, int] = {}
+        self._known = HashNumbers()  # by keys
+        self._identities = HashNumbers()
+        self._apart_numbers: dict[bytes, int] = {}
         self._pieces: list[pl.DataFrame] = []
         self._new: list[Measured] = []
         self._apart: list[Measured] = []
@@ -54,7 +72,8 @@ class SeriesTable:
     @property
     def full(self) -> bool:
         """Return whether it is time to `clear`."""
-        return len(self.numbers) > MAX_SERIES or self._bytes > MAX_BYTES
+        keys = len(self.numbers) + len(self._known) + len(self._apart_numbers)
+        return keys > MAX_SERIES or self._bytes > MAX_BYTES
 
     def clear(self) -> None:
         """Forget everything. No number given before may be used then."""
@@ -69,13 +88,37 @@ class SeriesTable:
         self.numbers[key] = number
         return number
 
+    def numbers_of(self, keys: Sequence[bytes], measured: Callable[[int], Measured]) -> Ints:
+        """Return (N,) the numbers of series by their keys; `measured` is asked for each new one by its place."""
+        if not keys:
+            return np.empty(0, np.int64)
+        digests = list(map(xxh3_128_digest, keys))
+        hashes = np.frombuffer(b"".join(digests), np.uint64).reshape(-1, 2)
+        numbers = self._known.find(hashes[:, 0], hashes[:, 1])
+        new = np.flatnonzero(numbers == UNKNOWN)
+        if len(new):
+            learned = self._apart_numbers
+            for place in new.tolist():
+                digest = digests[place]
+                number = learned.get(digest)
+                if number is None:
+                    number = learned[digest] = self._number(measured(place))
+                    self._bytes += KEY_BYTES
+                numbers[place] = number
+            usual = new[numbers[new] >= 0]
+            self._known.add(hashes[usual, 0], numbers[usual], hashes[usual, 1])
+            for place in usual.tolist():
+                learned.pop(digests[place], None)
+        return numbers
+
     def _number(self, series: Measured) -> int:
         if series.reason:
             return self._kept_apart(series)
         known = self._identities.get(series.identity)
-        if known is not None:
+        if known != UNKNOWN:
             return known if self._called(known) == series else self._kept_apart(series)
-        number = self._identities[series.identity] = len(self._identities)
+        number = len(self._identities)
+        self._identities.put(series.identity, number)
         self._new.append(series)
         self._bytes += len(series.entity) + len(series.indicator) + len(series.instance)
         return number
