@@ -22,9 +22,9 @@ from engine.runners.kafka.topics import reach
 from opsbrain.notify.receiver import Received
 
 _LINES: Final = {
-    "incidents.jsonl": ("id", "revision"),
-    "fixes.jsonl": ("id", "revision"),
-    "deadletters.jsonl": ("input", "offset", "part"),
+    "incidents.jsonl": ("incident", ("id", "revision")),
+    "fixes.jsonl": ("fix", ("id", "revision")),
+    "deadletters.jsonl": ("dead letter", ("input", "offset", "part")),
 }
 _CONCLUSIONS: Final = (ANOMALIES, INCIDENTS, FIXES, DEADLETTERS)
 
@@ -40,9 +40,7 @@ class Difference:
     def add(self, what: str, calm: Mapping[str, Any], disturbed: Mapping[str, Any]) -> None:
         """Compare things by identity. What only the disturbed run has was said once too often."""
         self.lost += [f"{what} {key}" for key in sorted(calm.keys() - disturbed.keys())]
-        self.repeated += [
-            f"{what} {key} (not in the undisturbed run)" for key in sorted(disturbed.keys() - calm.keys())
-        ]
+        self.repeated += [f"{what} {key}, only when disturbed" for key in sorted(disturbed.keys() - calm.keys())]
         both = sorted(calm.keys() & disturbed.keys())
         self.changed += [
             f"{what} {key}: {_first_difference(calm[key], disturbed[key])}"
@@ -59,9 +57,9 @@ class Difference:
 def compare_exports(calm: Path, disturbed: Path, into: Difference) -> dict[str, int]:
     """Compare two canonical exports, thing by thing and then byte by byte; return how many things the calm one has."""
     counts = {}
-    for name, keys in _LINES.items():
+    for name, (what, keys) in _LINES.items():
         found = [_by_key(folder / name, keys, name, into) for folder in (calm, disturbed)]
-        into.add(name.removesuffix("s.jsonl"), *found)
+        into.add(what, *found)
         counts[name.removesuffix(".jsonl")] = len(found[0])
     rows = [_anomalies(folder / "anomalies.parquet", into) for folder in (calm, disturbed)]
     into.add("anomaly", *rows)
