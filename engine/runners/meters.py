@@ -103,6 +103,10 @@ class Meters:
         """Report `value` under `name`, without labels, until the next one."""
         self.gauges[name] = ((), lambda: {(): value})
 
+    def value(self, name: str, unless: float) -> float:
+        """Return what is reported under `name` without labels; `unless` it is not."""
+        return self.gauges[name][1]().get((), unless) if name in self.gauges else unless
+
     def beat(self, role: str) -> None:
         """Say that a role's loop came round: it is alive."""
         self.beats[role] = self.seconds()

@@ -30,6 +30,9 @@ SNAPSHOTS: Final = "snapshots"
 LARGEST_MESSAGE_BYTES: Final = 20_000_000
 """Largest message of ours that topics take: the partials of one window and input, all series of a partition."""
 
+RECONNECT_MS: Final = 1_000
+"""How long a client waits at most before it tries a broker that is away again: so soon does work go on."""
+
 MARK_HEADER: Final = "opsbrain-mark"
 """A header of telemetry messages that says more than their bodies do."""
 
@@ -75,6 +78,9 @@ class KafkaConfig:
     session_timeout_s   after how much silence a worker counts as dead
     checkpoint_every_s  how often offsets and snapshots are committed: what is redone after a crash
     idle_after_s        after how much silence an input no longer holds windows open; 0 means never
+    start_from_ms       where a group that has committed nothing yet begins to read telemetry: at the first message that
+                        the broker took at this time or later; None is at the first there is
+    memory_limit_bytes  the memory that a worker keeps below
     security            librdkafka's security settings, passed through
     """
 
@@ -89,6 +95,8 @@ class KafkaConfig:
     session_timeout_s: float = 10.0
     checkpoint_every_s: float = 2.0
     idle_after_s: float = 30.0
+    start_from_ms: int | None = None
+    memory_limit_bytes: int = 4096 << 20
     security: Mapping[str, str] = field(default_factory=dict)
 
     def topic(self, stream: str) -> str:
@@ -103,4 +111,5 @@ class KafkaConfig:
         """Return the settings of a librdkafka client; `more` adds to them with `.` written as `_`."""
         named = {name.replace("_", "."): value for name, value in more.items()}
         # librdkafka's own lines on standard error would hide ours: what matters comes back as errors
-        return {"bootstrap.servers": self.bootstrap, "log_level": 0, **self.security, **named}
+        quiet = {"bootstrap.servers": self.bootstrap, "log_level": 0}
+        return {**quiet, "reconnect.backoff.max.ms": RECONNECT_MS, **self.security, **named}

@@ -9,6 +9,9 @@ Order of a commit:
 1. flush the producer: everything up to the position is in the broker
 2. commit the offsets with their metadata
 An idle mark is committed (as `idle_ms`) before it is emitted, so that it is emitted again after a crash in between.
+
+One `run` is one life: clients of its own, and nothing kept in the end. Whoever runs it runs it again when it could not
+go on for a reason that passes (`supervise.py`). While the broker is away it waits, with what it has.
 """
 
 from __future__ import annotations
@@ -18,17 +21,19 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Final
 
-from engine.errors import SourceError
 from engine.flow import INPUTS_GO_TO
 from engine.messages import Message
 from engine.repeats import request_hash
 from engine.runners.kafka.accounts import DECODE, DecodeAccounts
+from engine.runners.kafka.bounds import bounds_of
 from engine.runners.kafka.config import END, MARK_HEADER, RECORDED, REQUEST_HEADER, KafkaConfig
-from engine.runners.kafka.decoder import Decoder, Input, committed_of, committed_text
+from engine.runners.kafka.decoder import Committed, Decoder, Input, committed_of, committed_text
+from engine.runners.kafka.fingerprint import check_reads, reads_for
 from engine.runners.kafka.reader import patiently
 from engine.runners.kafka.sender import Sender
 from engine.runners.kafka.topics import input_name
-from engine.runners.meters import Meters
+from engine.runners.kafka.waiting import Stopping, passes, raised
+from engine.runners.meters import BROKER_CONNECTED, Meters
 from engine.types import END_MS, Inputs
 from engine.window import WindowConfig
 
@@ -40,6 +45,9 @@ log = logging.getLogger(__name__)
 
 BATCH: Final = 5_000
 POLL_S: Final = 0.2
+_ANSWER_S: Final = 5.0
+_SAMPLE: Final = 16  # messages of a batch whose sizes tell how large the next one may be
+_INTERRUPTED_S: Final = 2.0  # a loop that came round later than this was frozen, or waited for the broker
 
 
 class DecodeLoop:
@@ -51,11 +59,11 @@ class DecodeLoop:
         window: WindowConfig,
         inputs: Inputs,
         furthest_ms: Callable[[], int | None],
-        stopped: Callable[[], bool],
+        stopped: Stopping,
         meters: Meters | None = None,
+        holds: Callable[[], bool] = lambda: False,
     ) -> None:
-        from confluent_kafka import Consumer
-
+        """Read while `holds` says no."""
         self._config = config
         self._meters = meters or Meters()
         self.accounts = DecodeAccounts(self._meters)
@@ -63,50 +71,94 @@ class DecodeLoop:
         self._declared = inputs
         self._furthest_ms = furthest_ms
         self._stopped = stopped
+        self._holds = holds
+        self._held = False
+        self._batch = BATCH
+        self._batch_bytes = bounds_of(config.memory_limit_bytes).batch_bytes
+        self._reads_for = reads_for(config, window)
         self._by_topic = {one.topic: one for one in config.telemetry}
         self._inputs: dict[tuple[str, int], Input] = {}
-        self._sender = Sender(config, self._meters)
-        self._consumer: Consumer = Consumer(
-            config.client(
-                group_id=config.group("decode"),
+        self._came_round_s = 0.0
+
+    def run(self) -> None:
+        """Run until stopped, with a last commit on the way out; raise what keeps it from going on."""
+        self._sender = Sender(self._config, self._meters, self._stopped)
+        self._consumer = self._new_consumer()
+        try:
+            self._work()
+        finally:
+            for key in list(self._inputs):
+                self._leave(key)
+            self._sender.close()
+            self._consumer.close()
+
+    def _new_consumer(self) -> Consumer:
+        from confluent_kafka import Consumer
+
+        bounds = bounds_of(self._config.memory_limit_bytes)
+        return Consumer(
+            self._config.client(
+                group_id=self._config.group("decode"),
                 enable_auto_commit=False,
                 enable_partition_eof=True,
                 auto_offset_reset="earliest",
-                session_timeout_ms=int(config.session_timeout_s * 1000),
+                session_timeout_ms=int(self._config.session_timeout_s * 1000),
                 partition_assignment_strategy="cooperative-sticky",
+                queued_max_messages_kbytes=bounds.prefetch_bytes // 1024,
+                fetch_max_bytes=bounds.fetch_bytes,
             )
         )
 
-    def run(self) -> None:
-        """Run until stopped; a last commit on the way out."""
+    def _work(self) -> None:
         self._consumer.subscribe(
             sorted(self._by_topic), on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._lost
         )
         self._produce([Message(stream, "inputs", self._declared) for stream in INPUTS_GO_TO])
         self._meters.checkpointed(DECODE)
-        committed_s = time.monotonic()
-        try:
-            while not self._stopped():
-                self._meters.beat(DECODE)
-                self._poll()
-                if time.monotonic() - committed_s >= self._config.checkpoint_every_s:
-                    self._commit(self._inputs.values())
+        committed_s = self._came_round_s = time.monotonic()
+        while not self._stopped():
+            self._meters.beat(DECODE)
+            self._brake()
+            self._poll()
+            self._mind_interruptions()
+            if time.monotonic() - committed_s >= self._config.checkpoint_every_s:
+                if self._commit(self._inputs.values()):
                     self._idle()
-                    committed_s = time.monotonic()
-            self._commit(self._inputs.values())
-        finally:
-            self._consumer.close()
+                committed_s = time.monotonic()
+        self._commit(self._inputs.values())
+
+    def _brake(self) -> None:
+        """Leave telemetry in the broker for a while, or take it up again. The group is told nothing of it."""
+        held = self._holds()
+        if held and not self._held:
+            self._consumer.pause(self._consumer.assignment())
+        elif self._held and not held:
+            self._consumer.resume(self._consumer.assignment())
+        self._held = held
+
+    def _mind_interruptions(self) -> None:
+        """Count no time as silence in which nothing could have been heard: frozen, held, or without a broker."""
+        now_s = time.monotonic()
+        late = now_s - self._came_round_s > max(_INTERRUPTED_S, self._config.idle_after_s / 2)
+        self._came_round_s = now_s
+        if late or self._held or not self._meters.value(BROKER_CONNECTED, 1):
+            for one in self._inputs.values():
+                if one.at_end_since_s is not None:
+                    one.at_end_since_s = now_s
 
     def _poll(self) -> None:
         arrived: dict[tuple[str, int], list[KafkaMessage]] = {}
         with self._meters.stage("consume"):
-            consumed = self._consumer.consume(BATCH, POLL_S)
+            consumed = self._consumer.consume(self._batch, POLL_S)
         for message in consumed:
             if message.topic() is not None:
                 arrived.setdefault((message.topic(), message.partition()), []).append(message)
             elif (error := message.error()) is not None and error.fatal():
                 self.accounts.error("broker")
-                raise SourceError(f"kafka: {error.str()}")  # others are a broker that is away for a while
+                raise raised(error, "cannot read")  # others are a broker that is away for a while
+        if sample := consumed[:_SAMPLE]:
+            mean_bytes = sum(len(one) for one in sample) / len(sample)
+            self._batch = max(_SAMPLE, min(BATCH, int(self._batch_bytes / max(mean_bytes, 1))))
         for key, messages in sorted(arrived.items()):
             if (input := self._inputs.get(key)) is not None:
                 self._produce(self._taken(input, messages))
@@ -124,8 +176,8 @@ class DecodeLoop:
             if error is not None:
                 if error.code() == KafkaError._PARTITION_EOF:
                     input.at_end_since_s = time.monotonic()
-                elif not error.retriable():
-                    raise SourceError(f"kafka: {input.name}: {error.str()}")
+                elif not passes(error):
+                    raise raised(error, f"{input.name} cannot be read")
             elif (mark := _header(message, MARK_HEADER)) == END:
                 out += self._decoder.take(input, offsets, bodies, True, received, requests)
                 out += self._decoder.pass_over(input, message.offset())
@@ -167,15 +219,16 @@ class DecodeLoop:
         from confluent_kafka import KafkaException
 
         self._sender.flush()
-        offsets = [_offset(one, idle_ms) for one in inputs]
+        offsets = [self._offset(one, idle_ms) for one in inputs]
         if not offsets:
             self._meters.checkpointed(DECODE)
             return True
         try:
             self._consumer.commit(offsets=offsets, asynchronous=False)
         except KafkaException as error:
-            # the group moved on without us: whoever has the partition now emits the same from the older offset
-            log.warning("decode: offsets were not committed: %s", error.args[0].str())
+            # the group moved on without us: whoever has the partition now emits the same from the older offset;
+            # or the broker is away, which is said by `watch.py`
+            log.info("decode: offsets were not committed: %s", error.args[0].str())
             self.accounts.error("commit")
             return False
         self._meters.checkpointed(DECODE)
@@ -187,23 +240,58 @@ class DecodeLoop:
             self.accounts.sent(message.stream)
 
     def _assigned(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        from confluent_kafka import OFFSET_BEGINNING, TopicPartition
-
         if self._stopped():
             return  # leaving: a consumer that closes is not told what was committed, and would wait for it
-        found = patiently(lambda: consumer.committed(partitions, timeout=10), "committed offsets")
-        start: list[TopicPartition] = []
+        found = self._found(consumer, partitions)
         self._declare(found)
         for one in found:
-            self._say_if_lost(consumer, one)
-            committed = committed_of(one.metadata) if one.offset >= 0 else None
             key = (one.topic, one.partition)
-            self._inputs[key] = self._decoder.start(*key, self._by_topic[one.topic], committed)
+            self._inputs[key] = self._decoder.start(*key, self._by_topic[one.topic], self._stands(consumer, one))
             self.accounts.follow(self._inputs[key])
-            start.append(TopicPartition(one.topic, one.partition, one.offset if one.offset >= 0 else OFFSET_BEGINNING))
-        consumer.incremental_assign(start)
+        consumer.incremental_assign([_reads(one) for one in found])
+        self._held = False  # what is new is not paused
         self._meters.ready(DECODE)
         log.info("decode: reading %s", ", ".join(sorted(one.name for one in self._inputs.values())))
+
+    def _found(self, consumer: Consumer, partitions: list[TopicPartition]) -> list[TopicPartition]:
+        """Return the partitions with what was committed; where nothing was, with the offset of `start_from_ms`."""
+        from confluent_kafka import KafkaException, TopicPartition
+
+        def committed() -> list[TopicPartition]:
+            answers: list[TopicPartition] = consumer.committed(partitions, timeout=_ANSWER_S)
+            if wrong := [one.error for one in answers if one.error is not None]:
+                raise KafkaException(wrong[0])
+            return answers
+
+        found = patiently(committed, "committed offsets", self._stopped)
+        if (start_ms := self._config.start_from_ms) is None:
+            return found
+        asked = [TopicPartition(one.topic, one.partition, start_ms) for one in found if one.offset < 0]
+        times = patiently(lambda: consumer.offsets_for_times(asked, timeout=_ANSWER_S), "offsets", self._stopped)
+        ends = {
+            (one.topic, one.partition): one.offset if one.offset >= 0 else self._bounds_of(consumer, one)[1]
+            for one in times
+        }
+        return [
+            TopicPartition(one.topic, one.partition, ends.get((one.topic, one.partition), one.offset), one.metadata)
+            for one in found
+        ]
+
+    def _stands(self, consumer: Consumer, one: TopicPartition) -> Committed | None:
+        """Return where the decoding of a partition stands, None at its very beginning."""
+        self._say_if_lost(consumer, one)
+        if one.offset < 0:
+            return None
+        if not one.metadata:
+            return Committed(0, -1, one.offset)
+        committed = committed_of(one.metadata)
+        check_reads(committed.reads_for, self._reads_for, self._config.group(DECODE))
+        return committed
+
+    def _bounds_of(self, consumer: Consumer, one: TopicPartition) -> tuple[int, int]:
+        name = input_name(one.topic, one.partition)
+        low, high = patiently(lambda: consumer.get_watermark_offsets(one, timeout=_ANSWER_S), name, self._stopped)
+        return int(low), int(high)
 
     def _declare(self, assigned: Iterable[TopicPartition]) -> None:
         """Declare inputs that are new since the start, before their first row: somebody added partitions to a topic."""
@@ -221,7 +309,7 @@ class DecodeLoop:
         if one.offset < 0:
             return
         name = input_name(one.topic, one.partition)
-        lowest, _ = patiently(lambda: consumer.get_watermark_offsets(one, timeout=10), name)
+        lowest, _ = self._bounds_of(consumer, one)
         if one.offset < lowest:
             log.warning("decode: %s: %d messages were deleted before they were read", name, lowest - one.offset)
             self.accounts.error("deleted_unread", lowest - one.offset)
@@ -234,14 +322,23 @@ class DecodeLoop:
 
     def _lost(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         for one in partitions:
-            self._inputs.pop((one.topic, one.partition), None)
-            self.accounts.leave((one.topic, one.partition))
+            self._leave((one.topic, one.partition))
+
+    def _leave(self, key: tuple[str, int]) -> None:
+        self._inputs.pop(key, None)
+        self.accounts.leave(key)
+
+    def _offset(self, input: Input, idle_ms: int) -> TopicPartition:
+        from confluent_kafka import TopicPartition
+
+        text = committed_text(input, idle_ms, self._reads_for)
+        return TopicPartition(input.topic, input.partition, input.step.safe_offset(), text)
 
 
-def _offset(input: Input, idle_ms: int) -> TopicPartition:
-    from confluent_kafka import TopicPartition
+def _reads(one: TopicPartition) -> TopicPartition:
+    from confluent_kafka import OFFSET_BEGINNING, TopicPartition
 
-    return TopicPartition(input.topic, input.partition, input.step.safe_offset(), committed_text(input, idle_ms))
+    return TopicPartition(one.topic, one.partition, one.offset if one.offset >= 0 else OFFSET_BEGINNING)
 
 
 def _timestamp_ms(message: KafkaMessage) -> int:

@@ -6,56 +6,44 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from engine.errors import SourceError, StateMismatch
+from engine.errors import StateMismatch
+from engine.runners.kafka.bounds import bounds_of
 from engine.runners.kafka.config import KafkaConfig
+from engine.runners.kafka.waiting import AtMost, Patience, passes, raised
 
 if TYPE_CHECKING:
-    from confluent_kafka import Consumer, KafkaException, TopicPartition
+    from confluent_kafka import Consumer, TopicPartition
 
-READ_TIMEOUT_S: Final = 30.0
-_ANSWER_S: Final = 10.0
+_ANSWER_S: Final = 5.0
+_POLL_S: Final = 0.5
 _PAUSE_S: Final = 0.5
 
 T = TypeVar("T")
 
 
-def patiently(ask: Callable[[], T], what: str) -> T:
-    """Return what `ask` returns, asking again while the broker is away or moves its coordinator; then a SourceError."""
+def patiently(ask: Callable[[], T], what: str, patience: Patience) -> T:
+    """Return what `ask` returns, asking again while the broker is away or moves its coordinator."""
     from confluent_kafka import KafkaException
 
-    until_s = time.monotonic() + READ_TIMEOUT_S
+    since_s = time.monotonic()
     while True:
         try:
             return ask()
         except KafkaException as error:
-            if time.monotonic() >= until_s or not _passes(error):
-                raise SourceError(f"kafka: {what} cannot be read: {error.args[0].str()}") from error
+            if not passes(error.args[0]):
+                raise raised(error.args[0], f"{what} cannot be read") from error
+            patience.go_on(since_s, f"{what} cannot be read")
             time.sleep(_PAUSE_S)
-
-
-def _passes(error: KafkaException) -> bool:
-    from confluent_kafka import KafkaError
-
-    code = error.args[0].code()
-    return bool(error.args[0].retriable()) or code in (
-        KafkaError.NOT_COORDINATOR,
-        KafkaError.COORDINATOR_NOT_AVAILABLE,
-        KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
-        KafkaError.NOT_LEADER_FOR_PARTITION,
-        KafkaError.LEADER_NOT_AVAILABLE,
-        KafkaError._TRANSPORT,
-        KafkaError._TIMED_OUT,
-        KafkaError._WAIT_COORD,
-        KafkaError._ALL_BROKERS_DOWN,
-    )
 
 
 class TopicReader:
     """One consumer that never subscribes. The group's name is only for asking what it committed: it disturbs nobody."""
 
-    def __init__(self, config: KafkaConfig, group: str) -> None:
+    def __init__(self, config: KafkaConfig, group: str, patience: Patience | None = None) -> None:
         from confluent_kafka import Consumer
 
+        self._patience = patience or AtMost()
+        bounds = bounds_of(config.memory_limit_bytes)
         self._consumer: Consumer = Consumer(
             config.client(
                 group_id=group,
@@ -63,13 +51,15 @@ class TopicReader:
                 enable_partition_eof=True,
                 auto_offset_reset="error",
                 fetch_wait_max_ms=50,
+                queued_max_messages_kbytes=bounds.prefetch_bytes // 1024,
+                fetch_max_bytes=bounds.fetch_bytes,
             )
         )
 
     def whole(self, partitions: Sequence[tuple[str, int]]) -> Iterator[Any]:
         """Yield all messages of (topic, partition)s up to their current ends, each partition in its order.
 
-        Together they cost one wait for the broker, not one each. Raises SourceError when it does not answer.
+        Together they cost one wait for the broker, not one each. How long that may be, the patience says.
         """
         from confluent_kafka import OFFSET_BEGINNING, TopicPartition
 
@@ -89,7 +79,9 @@ class TopicReader:
         from confluent_kafka import TopicPartition
 
         asked = [TopicPartition(one, partition) for one in topics]
-        found = patiently(lambda: self._consumer.committed(asked, timeout=_ANSWER_S), "committed offsets")
+        found = patiently(
+            lambda: self._consumer.committed(asked, timeout=_ANSWER_S), "committed offsets", self._patience
+        )
         return {one.topic: one.offset for one in found if one.offset >= 0}
 
     def lowest(self, topic: str, partition: int) -> int:
@@ -98,7 +90,9 @@ class TopicReader:
 
         asked = TopicPartition(topic, partition)
         low, _ = patiently(
-            lambda: self._consumer.get_watermark_offsets(asked, timeout=_ANSWER_S), f"{topic}/{partition}"
+            lambda: self._consumer.get_watermark_offsets(asked, timeout=_ANSWER_S),
+            f"{topic}/{partition}",
+            self._patience,
         )
         return int(low)
 
@@ -111,13 +105,16 @@ class TopicReader:
 
         unread = {(one.topic, one.partition) for one in partitions}
         self._consumer.assign(partitions)
+        since_s = time.monotonic()
         try:
             while unread:
-                message = self._consumer.poll(READ_TIMEOUT_S)
-                if message is None:
+                message = self._consumer.poll(_POLL_S)
+                error = message.error() if message is not None else None
+                if message is None or (error is not None and passes(error)):
                     topic, number = min(unread)
-                    raise SourceError(f"kafka: {topic}/{number} cannot be read: no answer in {READ_TIMEOUT_S:g} s")
-                error = message.error()
+                    self._patience.go_on(since_s, f"{topic}/{number} cannot be read")
+                    continue
+                since_s = time.monotonic()
                 if error is None:
                     yield message
                 elif error.code() == KafkaError._PARTITION_EOF:
@@ -125,9 +122,10 @@ class TopicReader:
                 elif error.code() == KafkaError._AUTO_OFFSET_RESET:
                     raise StateMismatch(
                         f"kafka: {message.topic()}/{message.partition()} no longer holds messages that state must be "
-                        "made from again; raise its retention and start with a new kafka.topic_prefix"
+                        "made from again; raise its retention and start with a new kafka.topic_prefix and "
+                        "kafka.group_prefix"
                     )
-                elif not error.retriable():
-                    raise SourceError(f"kafka: cannot read: {error.str()}")
+                else:
+                    raise raised(error, "cannot read")
         finally:
             self._consumer.unassign()

@@ -1,31 +1,38 @@
-"""The way out to the broker: one idempotent producer, and a flush that either means "all of it is there" or raises."""
+"""The way out to the broker: one idempotent producer, and a flush that either means "all of it is there" or raises.
+
+Nothing that was sent is ever given up: messages have no timeout, and while the broker is away the local queue fills up
+to its bound and whoever sends waits. How long is the patience of whoever made the sender.
+"""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from engine.errors import SourceError
 from engine.messages import Message
+from engine.runners.kafka.bounds import bounds_of
 from engine.runners.kafka.codec import encode
 from engine.runners.kafka.config import LARGEST_MESSAGE_BYTES, KafkaConfig
+from engine.runners.kafka.waiting import AtMost, Patience, raised
 from engine.runners.meters import Meters
 
 if TYPE_CHECKING:
-    from confluent_kafka import Producer
+    from confluent_kafka import KafkaError, Producer
 
-FLUSH_TIMEOUT_S: Final = 30.0  # a broker that restarts is back in less; a longer outage ends the worker
+_ASK_S: Final = 0.2  # how often the patience is asked
 
 
 class Sender:
     """Sends messages of ours. Not to be shared between threads: whoever commits offsets owns the flush before it."""
 
-    def __init__(self, config: KafkaConfig, meters: Meters | None = None) -> None:
+    def __init__(self, config: KafkaConfig, meters: Meters | None = None, patience: Patience | None = None) -> None:
         from confluent_kafka import Producer
 
         self._config = config
         self._meters = meters or Meters()
-        self._failed: list[str] = []
+        self._patience = patience or AtMost()
+        self._failed: list[KafkaError] = []
         self._producer: Producer = Producer(
             config.client(
                 acks="all",
@@ -33,6 +40,8 @@ class Sender:
                 linger_ms=5,
                 compression_type="lz4",
                 message_max_bytes=LARGEST_MESSAGE_BYTES,
+                message_timeout_ms=0,
+                queue_buffering_max_kbytes=bounds_of(config.memory_limit_bytes).outgoing_bytes // 1024,
             )
         )
 
@@ -52,6 +61,7 @@ class Sender:
         headers: Sequence[tuple[str, bytes]] = (),
     ) -> None:
         """Send bytes (None is a tombstone); they are in the broker only after the next `flush`."""
+        since_s = time.monotonic()
         while True:
             try:
                 self._producer.produce(
@@ -59,21 +69,28 @@ class Sender:
                 )
                 break
             except BufferError:  # the local queue is full: let the broker catch up
-                self._producer.poll(0.1)
+                self._producer.poll(_ASK_S)
                 self._raise_if_failed()
+                self._patience.go_on(since_s, "cannot produce")
         self._producer.poll(0)
 
-    def flush(self, timeout_s: float = FLUSH_TIMEOUT_S) -> None:
-        """Return when all that was sent is in the broker; raise SourceError when it is not within `timeout_s`."""
-        left = self._producer.flush(timeout_s)
+    def flush(self) -> None:
+        """Return when all that was sent is in the broker; raise as the patience says, or what the broker refused."""
+        since_s = time.monotonic()
+        while self._producer.flush(_ASK_S):
+            self._raise_if_failed()
+            self._patience.go_on(since_s, "cannot produce")
         self._raise_if_failed()
-        if left:
-            raise SourceError(f"kafka: cannot produce: {left} messages were not taken in {timeout_s:g} s")
+
+    def close(self) -> None:
+        """Forget what is not in the broker yet: whoever reads the same again sends it again."""
+        self._producer.purge()
+        self._producer.flush(0)
 
     def _raise_if_failed(self) -> None:
         if self._failed:
-            raise SourceError(f"kafka: cannot produce: {self._failed[0]}")
+            raise raised(self._failed[0], "cannot produce")
 
-    def _delivered(self, error: Any, message: Any) -> None:
+    def _delivered(self, error: KafkaError | None, message: Any) -> None:
         if error is not None:
-            self._failed.append(error.str())
+            self._failed.append(error)

@@ -14,13 +14,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import msgspec
 
 from engine.errors import StateMismatch
 from engine.runners.kafka.config import SNAPSHOTS, KafkaConfig
+from engine.runners.kafka.fingerprint import REMEDY
 from engine.runners.kafka.reader import TopicReader
 from engine.runners.kafka.sender import Sender
 from engine.state_codec import decode_state, encode_state
@@ -32,12 +33,16 @@ CHUNK_BYTES: Final = 512 * 1024  # fits the 1 MB that brokers allow by default
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """A step's state on one partition. `positions` gives, for each stream it reads, the next offset to take."""
+    """A step's state on one partition. `positions` gives, for each stream it reads, the next offset to take.
+
+    `made_with` is what the state depends on (`fingerprint.py`).
+    """
 
     step: str
     partition: int
     positions: Mapping[str, int]
     state: State
+    made_with: Mapping[str, str] = field(default_factory=dict)
 
 
 class _Manifest(msgspec.Struct, frozen=True):
@@ -45,6 +50,7 @@ class _Manifest(msgspec.Struct, frozen=True):
     chunks: int
     sha256: str
     positions: dict[str, int]
+    made_with: dict[str, str] = {}
 
 
 class Snapshots:
@@ -91,7 +97,8 @@ class Snapshots:
             keys = [stem + b"%06d" % number for number in range(len(chunks))]
             for key, chunk in zip(keys, chunks, strict=True):
                 self._sender.put(self._topic, one.partition, key, chunk)
-            manifest = msgspec.json.encode(_Manifest(VERSION, len(chunks), digest, dict(one.positions)))
+            told = _Manifest(VERSION, len(chunks), digest, dict(one.positions), dict(one.made_with))
+            manifest = msgspec.json.encode(told)
             manifests[stem + b"manifest"] = one.partition, manifest
             kept[one.step, one.partition] = {*keys, stem + b"manifest"}
         self._sender.flush()
@@ -117,13 +124,13 @@ def _whole(step: str, partition: int, stem: bytes, found: Mapping[bytes, bytes])
     if manifest.version != VERSION:
         raise StateMismatch(
             f"kafka: snapshot {stem.decode()} has version {manifest.version}, this program reads {VERSION}; "
-            "start with a new kafka.topic_prefix, or with the program that wrote it"
+            f"go on with the program that wrote it, or {REMEDY}"
         )
     body = b"".join(found.get(stem + b"%06d" % number, b"") for number in range(manifest.chunks))
     if hashlib.sha256(body).hexdigest() != manifest.sha256:
         return None
     saved = decode_state(body)
-    return Snapshot(step, partition, saved["positions"], saved["state"])
+    return Snapshot(step, partition, saved["positions"], saved["state"], manifest.made_with)
 
 
 def _distance(snapshot: Snapshot) -> int:

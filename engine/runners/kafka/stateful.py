@@ -13,33 +13,40 @@ Order of a checkpoint, every `checkpoint_every_s`, without a pause from 1 to 3 i
 After a crash the steps say again what they said since their last snapshot, with the same keys and bytes.
 
 Before partitions are given away a last snapshot is written (1 to 3); the group's offsets stay behind and do not matter.
+
+One `run` is one life: clients and an application of Faust of its own, and no state that outlives it. Whoever runs it
+runs it again when it could not go on for a reason that passes (`supervise.py`): state comes back from the snapshots.
+While the broker is away it waits, with what it has.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import tempfile
 import time
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from engine.detect import DetectStep
-from engine.errors import OpsBrainError, SourceError, StateMismatch
+from engine.errors import OpsBrainError, Retryable, StateMismatch
 from engine.fit import FitStep
 from engine.flow import FLOW, EngineConfig, Step, Wire
-from engine.messages import Message
+from engine.messages import FEATURES, Message
 from engine.runners.kafka.aside import Aside
+from engine.runners.kafka.bounds import bounds_of
 from engine.runners.kafka.codec import decode, shards_of
 from engine.runners.kafka.config import KafkaConfig
 from engine.runners.kafka.credentials import faust_credentials
+from engine.runners.kafka.fingerprint import REMEDY, check_state, fingerprint
+from engine.runners.kafka.queues import bounded_in_bytes
 from engine.runners.kafka.reader import TopicReader
 from engine.runners.kafka.sender import Sender
 from engine.runners.kafka.snapshots import Snapshot, Snapshots
-from engine.runners.kafka.transport import quick_transport
-from engine.runners.meters import Meters
+from engine.runners.kafka.transport import abandon, diskless_app, quick_transport
+from engine.runners.kafka.waiting import RETRY_S, Stopping
+from engine.runners.meters import STATE_SERIES, Meters
 from engine.types import Mark
 
 if TYPE_CHECKING:
@@ -53,7 +60,8 @@ _SHARE_OF_TIME: Final = 0.1  # checkpoints become rarer when they would take mor
 _RESTORING: Final = "restoring the state of the partitions that the group has given"
 _TOLD: Final = {"dropped": ("repeat",), "errors": ("undelivered",)}
 _POLL_S: Final = 0.1
-_STOP_S: Final = 5.0
+_STOP_S: Final = 2.5
+_NEWS: Final = 0.02  # weight of one message's size in the mean
 _MISSED_AFTER_S: Final = 3.0  # what Faust delivers is taken within milliseconds, unless the loop is busy elsewhere
 
 
@@ -77,34 +85,40 @@ class Host:
     busy: bool = False
     behind: dict[str, tuple[int, float]] = field(default_factory=dict)
 
-    def snapshot(self) -> Snapshot:
-        """Return the state with its positions."""
+    def snapshot(self, made_with: Mapping[str, str]) -> Snapshot:
+        """Return the state with its positions, and with what it depends on."""
         state = {"version": 1, "shards": list(self.shards), "step": self.step.snapshot()}
-        return Snapshot(self.wire.step, self.partition, dict(self.positions), state)
+        return Snapshot(self.wire.step, self.partition, dict(self.positions), state, made_with)
 
 
 class Stateful:
     """Runs the stateful steps of the partitions that the group gives to this worker."""
 
-    def __init__(self, engine: EngineConfig, config: KafkaConfig, meters: Meters | None = None) -> None:
+    def __init__(
+        self, engine: EngineConfig, config: KafkaConfig, stopped: Stopping, meters: Meters | None = None
+    ) -> None:
         self._engine = engine
         self._config = config
+        self._stopped = stopped
+        self._made_with = fingerprint(engine)
         self._meters = meters or Meters()
         self._told = {one.step: self._meters.component(one.step, **_TOLD) for one in FLOW}
         self._meters.owned[ROLE] = self.positions
         self._meters.wait(ROLE, "the group has not given partitions of our topics yet")
-        self._sender = Sender(config, self._meters)
-        self._reader = TopicReader(config, config.group(ROLE))
-        self._snapshots = Snapshots(config, self._sender, self._reader)
         self._hosts: dict[tuple[str, int], Host] = {}
         self._assigned: frozenset[int] = frozenset()
         self._streams = {config.topic(stream): stream for wire in FLOW for stream in wire.reads}
         self._furthest_ms: int | None = None
+        self._mean_bytes = 0.0
         self._aside = Aside()
 
     def furthest_ms(self) -> int | None:
         """Return the furthest watermark that any input of this worker's shards has reached, or None."""
         return self._furthest_ms
+
+    def mean_bytes(self) -> float:
+        """Return how large messages of partials have been of late; may be asked from any thread."""
+        return self._mean_bytes
 
     def positions(self) -> dict[tuple[str, int], int]:
         """Return the offset of the next message of what this worker's steps read; may be asked from any thread."""
@@ -114,56 +128,74 @@ class Stateful:
             for stream, position in dict(host.positions).items()
         }
 
-    async def run(self, stopped: Callable[[], bool]) -> None:
-        """Run until stopped, with a last checkpoint on the way out; raise whatever made it impossible to go on."""
+    async def run(self) -> None:
+        """Run until stopped, with a last checkpoint on the way out; raise what keeps it from going on."""
         self._died: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._meters.checkpointed(ROLE)
-        with tempfile.TemporaryDirectory(prefix="opsbrain-") as folder:
-            self._app = self._build(folder)
-            self._app.finalize()
-            starting = asyncio.ensure_future(self._app.start())
-            others = [
-                asyncio.ensure_future(one)
-                for one in (self._app._crashed.wait(), self._until(stopped), self._checkpoints())
-            ]
-            try:
-                await self._first_of(starting, others)
-                await self._checkpoint()
-            finally:
-                self._hosts.clear()
-                for one in (*others, starting):
-                    one.cancel()
-                stopping = asyncio.ensure_future(self._app.stop())
-                await asyncio.wait([stopping], timeout=_STOP_S)  # all that matters is committed already
-                self._reader.close()
+        self._sender = Sender(self._config, self._meters, self._stopped)
+        self._reader = TopicReader(self._config, self._config.group(ROLE), self._stopped)
+        self._snapshots = Snapshots(self._config, self._sender, self._reader)
+        try:
+            await self._live()
+        finally:
+            self._reader.close()
+            self._sender.close()
+
+    async def _live(self) -> None:
+        self._app = self._build()
+        self._app.finalize()
+        starting = asyncio.ensure_future(self._app.start())
+        others = [
+            asyncio.ensure_future(one)
+            for one in (self._app._crashed.wait(), self._until_stopped(), self._checkpoints())
+        ]
+        try:
+            await self._first_of(starting, others)
+            await self._checkpoint()
+        finally:
+            self._forget()
+            for one in (*others, starting):
+                one.cancel()
+            await self._leave()
+
+    async def _leave(self) -> None:
+        """Leave the group, or at least be no member of it any more: all that matters is committed already."""
+        stopping = asyncio.ensure_future(self._app.stop())
+        done, _ = await asyncio.wait([stopping], timeout=_STOP_S)
+        if not done or stopping.exception() is not None:
+            abandon(self._app)
+
+    def _forget(self) -> None:
+        self._hosts.clear()
+        self._snapshots.forget()
+        self._assigned = frozenset()
 
     async def _first_of(self, starting: asyncio.Future[Any], others: Sequence[asyncio.Future[Any]]) -> None:
         """Wait until asked to stop; raise what ended one of the parts before."""
         waiting: set[asyncio.Future[Any]] = {starting, self._died, *others}
         while True:
             done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            if starting in done and (error := starting.exception()) is not None:
+                raise Retryable(f"kafka: cannot join the group: {error!r}", RETRY_S) from error
             for one in done:
                 one.result()
             if self._app._crashed.is_set():
-                raise SourceError(f"kafka: {self._app.crash_reason!r}")
+                raise Retryable(f"kafka: the group's client gave up: {self._app.crash_reason!r}", RETRY_S)
             if done - {starting}:
                 return
 
-    async def _until(self, stopped: Callable[[], bool]) -> None:
-        while not stopped():
+    async def _until_stopped(self) -> None:
+        while not self._stopped():
             self._meters.beat(ROLE)
             await asyncio.sleep(_POLL_S)
 
-    def _build(self, folder: str) -> faust.App:
-        import faust
-
+    def _build(self) -> faust.App:
         quiet_faust()
-        app = faust.App(
+        app = diskless_app(
             self._config.group(ROLE),
             broker=[f"kafka://{one.strip()}" for one in self._config.bootstrap.split(",")],
             broker_credentials=faust_credentials(self._config.security),
             store="memory://",
-            datadir=folder,
             web_enabled=False,
             topic_disable_leader=True,
             key_serializer="raw",
@@ -173,6 +205,7 @@ class Stateful:
             broker_heartbeat_interval=min(1.0, self._config.session_timeout_s / 6),
             broker_rebalance_timeout=max(30.0, self._config.session_timeout_s),
             broker_commit_interval=1.0,
+            consumer_max_fetch_size=min(1 << 20, bounds_of(self._config.memory_limit_bytes).buffered_bytes // 4),
             consumer_auto_offset_reset="earliest",
             stream_wait_empty=False,
             stream_buffer_maxsize=_BUFFER,
@@ -181,6 +214,7 @@ class Stateful:
             table_standby_replicas=1,
         )
         app.transport = quick_transport(app)
+        bounded_in_bytes(app, bounds_of(self._config.memory_limit_bytes).buffered_bytes)
         for wire in FLOW:
             topics = [self._config.topic(stream) for stream in wire.reads]
             channel = app.topic(*topics, key_serializer="raw", value_serializer="raw", acks=True)
@@ -193,7 +227,8 @@ class Stateful:
         async def agent(stream: Any) -> None:
             try:
                 async for event in stream.noack().events():
-                    await self._take(wire, event)
+                    if stream.app is self._app:  # one that was abandoned may still deliver
+                        await self._take(wire, event)
             except Exception as error:  # noqa: BLE001  (stage boundary: Faust would restart the agent behind the message)
                 self._fail(error)
 
@@ -215,6 +250,8 @@ class Stateful:
             self._told[wire.step].received[stream] += 1
             self._told[wire.step].dropped["repeat"] += 1
             return
+        if stream == FEATURES:
+            self._mean_bytes += (len(event.value) - self._mean_bytes) * _NEWS
         taken = decode(stream, event.key, event.value, dict(message.headers or ()))
         if isinstance(host.step, FitStep):
             host.busy = True  # a fit may take minutes: the other steps go on meanwhile
@@ -280,10 +317,11 @@ class Stateful:
         }
         if saved is None:
             return Host(wire, partition, shards, self._engine.build(wire.step, shards), positions)
+        check_state(saved.made_with, self._made_with, f"the snapshot of '{wire.step}' on partition {partition}")
         if saved.state["shards"] != shards:
             raise StateMismatch(
                 f"kafka: the snapshot of '{wire.step}' on partition {partition} is of {len(saved.state['shards'])} "
-                f"shards, settings make {len(shards)}; set pipeline.shards back or use another kafka.topic_prefix"
+                f"shards, settings make {len(shards)}; set pipeline.shards back, or {REMEDY}"
             )
         return Host(wire, partition, shards, self._engine.build(wire.step, shards, saved.state["step"]), positions)
 
@@ -345,41 +383,45 @@ class Stateful:
             behind = {}
         if not behind:
             self._meters.checkpointed(ROLE)
+        detecting = [one.step for one in self._hosts.values() if isinstance(one.step, DetectStep)]
+        self._meters.set(STATE_SERIES, sum(one.series_count() for one in detecting))
 
     def _save(self) -> None:
         hosts = [one for one in self._hosts.values() if one.changed and not one.busy]
         if hosts:
             with self._meters.stage("snapshot"):
                 self._sender.flush()  # 1
-                self._snapshots.write([host.snapshot() for host in hosts])  # 2 and 3
+                self._snapshots.write([host.snapshot(self._made_with) for host in hosts])  # 2 and 3
         for host in hosts:
             host.changed = False
 
     async def _on_assigned(self, app: faust.App, assigned: Iterable[Any], **more: Any) -> None:
+        if app is not self._app:
+            return
         topics: dict[int, set[str]] = {}
         for one in assigned:
             topics.setdefault(one.partition, set()).add(one.topic)
         for partition, present in sorted(topics.items()):
             if missing := self._streams.keys() - present:
                 text = f"kafka: partition {partition} came without that of {', '.join(sorted(missing))}"
-                self._fail(SourceError(f"{text}; do workers of another version share the group?"))
+                self._fail(Retryable(f"{text}; do workers of another version share the group?", RETRY_S))
         self._assigned = frozenset(topics)
         self._meters.wait(ROLE, _RESTORING)
         log.info("steps: %s", ", ".join(str(one) for one in sorted(self._assigned)) or "no partitions")
 
     async def _on_revoked(self, app: faust.App, revoked: Iterable[Any], **more: Any) -> None:
+        if app is not self._app:
+            return
         try:
             if not self._died.done():
                 self._save()
         except OpsBrainError as error:
             self._fail(error)
-        self._hosts.clear()
-        self._snapshots.forget()
-        self._assigned = frozenset()
+        self._forget()
 
 
 def quiet_faust() -> None:
     """Silence what Faust and its driver log: what an operator needs to know is said by us, once."""
     for name in ("faust", "mode", quick_transport.__module__):
-        logging.getLogger(name).setLevel(logging.ERROR)
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)

@@ -6,6 +6,7 @@ that nobody who asks for /metrics waits for it.
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any, Final
@@ -18,9 +19,12 @@ if TYPE_CHECKING:
     from confluent_kafka import Consumer
     from confluent_kafka.admin import AdminClient
 
+log = logging.getLogger(__name__)
+
 BROKER: Final = "broker"
 EVERY_S: Final = 3.0
 _TIMEOUT_S: Final = 5.0
+_SAID_AFTER: Final = 2
 
 
 class Watch:
@@ -33,6 +37,9 @@ class Watch:
         self._given: dict[tuple[str, ...], float] = {}
         self._client: AdminClient | None = None
         self._consumers: dict[str, Consumer] = {}
+        self._followed: dict[str, tuple[str, list[tuple[str, int]]]] = {}
+        self._stood: dict[str, dict[tuple[str, int], tuple[int, int]]] = {}
+        self._away = 0
         meters.set(BROKER_CONNECTED, 0)
         meters.gauge(LAG, ("role", "topic", "partition"), lambda: self._lag)
         meters.gauge(ASSIGNED, ("role",), lambda: self._given)
@@ -40,6 +47,14 @@ class Watch:
     def start(self, stopped: threading.Event) -> None:
         """Look until `stopped`, in a thread that holds up no end: an answer may be long in coming."""
         threading.Thread(target=self._run, args=(stopped,), name="opsbrain-watch", daemon=True).start()
+
+    def follow(self, role: str, topic: str, partitions: int) -> None:
+        """Know the ends of a whole topic, and how far a role's group has committed it, whoever owns what."""
+        self._followed[topic] = role, [(topic, number) for number in range(partitions)]
+
+    def ends_of(self, topic: str) -> dict[tuple[str, int], tuple[int, int]]:
+        """Return end and committed offset of each partition of a topic that is followed, as of the last look."""
+        return self._stood.get(topic, {})
 
     def look(self) -> None:
         """Look once; blocks until the broker answers or five seconds are over."""
@@ -49,11 +64,14 @@ class Watch:
             owned = {role: self._known(role, ask()) for role, ask in list(self._meters.owned.items())}
             ends = self._ends({key for keys in owned.values() for key in keys})
             begins = self._begins({key for keys in owned.values() for key, at in keys.items() if at < 0})
+            stood = {topic: self._standing(*followed) for topic, followed in self._followed.items()}
         except KafkaException as error:
             self._meters.set(BROKER_CONNECTED, 0)
             why = error.args[0].str()
             self._meters.wait(BROKER, f"waiting for the broker at {self._config.bootstrap}: {why}")
+            self._say_away(why)
             return
+        self._stood = stood
         self._given = {(role,): len(positions) for role, positions in owned.items()}
         self._lag = {
             (role, topic, str(number)): max(ends[topic, number] - begins.get((topic, number), position), 0)
@@ -63,6 +81,23 @@ class Watch:
         }
         self._meters.set(BROKER_CONNECTED, 1)
         self._meters.ready(BROKER)
+        if self._away >= _SAID_AFTER:
+            log.warning("kafka: the broker at %s answers again; going on", self._config.bootstrap)
+        self._away = 0
+
+    def _say_away(self, why: str) -> None:
+        """Say once that nobody answers; not after one look, since a broker that restarts is no news."""
+        self._away += 1
+        if self._away == _SAID_AFTER:
+            log.warning("kafka: no broker answers at %s (%s); waiting", self._config.bootstrap, why)
+
+    def _standing(self, role: str, keys: list[tuple[str, int]]) -> dict[tuple[str, int], tuple[int, int]]:
+        from confluent_kafka.admin import OffsetSpec
+
+        ends = self._asked(keys, OffsetSpec.latest())
+        committed = self._known(role, dict.fromkeys(keys, COMMITTED))
+        # where nothing is committed yet, what waits is not known; nothing is better than all there ever was
+        return {key: (end, at if (at := committed[key]) >= 0 else end) for key, end in ends.items()}
 
     def _run(self, stopped: threading.Event) -> None:
         while not stopped.is_set():

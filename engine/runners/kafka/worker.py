@@ -1,24 +1,32 @@
 """One worker: the decode role in a thread, the stateful roles in the main loop, and whatever runs beside them.
 
-Any number of workers share the work; each is the same. A worker stops within seconds when asked, and as a whole when
-one of its roles cannot go on: what it did not commit is done again by whoever takes its partitions.
+Any number of workers share the work; each is the same. Nothing that passes ends a worker: while the broker is away it
+waits, and a role that could not go on begins anew (`supervise.py`). A worker ends when it is asked to, within ten
+seconds whatever the broker does; and as a whole, with one line, when one of its roles cannot go on at all: what it did
+not commit is done again by whoever takes its partitions.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import os
+import sys
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from typing import Final
+from functools import partial
+from typing import Any, Final
 
-from engine.errors import ConfigError
+from engine.errors import ConfigError, Retryable
 from engine.flow import EngineConfig
+from engine.messages import FEATURES
+from engine.runners.kafka.brake import Brake
 from engine.runners.kafka.config import KafkaConfig
 from engine.runners.kafka.decode import DecodeLoop
-from engine.runners.kafka.stateful import Stateful
+from engine.runners.kafka.stateful import ROLE, Stateful
+from engine.runners.kafka.supervise import Lives, supervise, supervise_async
 from engine.runners.kafka.topics import create_topics, wait_for_telemetry
+from engine.runners.kafka.waiting import Stopping
 from engine.runners.kafka.watch import BROKER, Watch
 from engine.runners.meters import Meters
 from engine.types import Inputs
@@ -27,8 +35,9 @@ log = logging.getLogger(__name__)
 
 Stopped = Callable[[], bool]
 Role = Callable[[Stopped], None]
-"""Something that runs in a thread of its own until it is told to stop."""
+"""Something that runs in a thread of its own until it is told to stop. Run again when it raises Retryable."""
 
+END_S: Final = 8.5  # of the ten seconds within which a worker ends
 _POLL_S: Final = 0.1
 
 
@@ -39,10 +48,11 @@ def run_worker(
     beside: Sequence[Role] = (),
     meters: Meters | None = None,
 ) -> None:
-    """Work until `stopped` is set; raise an OpsBrainError when one of the roles cannot go on.
+    """Work until `stopped` is set; raise an OpsBrainError when one of the roles cannot go on at all.
 
     Waits for the broker and for the telemetry topics, saying so once; then creates our own topics. `beside` are further
-    roles (notifications). `meters` tell others how it goes.
+    roles (notifications). `meters` tell others how it goes. A client that cannot end because its broker is away is not
+    waited for: then the process is ended, with status 0.
     """
     meters = meters or Meters()
     meters.wait(BROKER, f"waiting for the broker at {config.bootstrap}")
@@ -50,40 +60,107 @@ def run_worker(
         raise ConfigError(
             f"kafka.partitions is {config.partitions}, more than pipeline.shards ({engine.window.shards}); lower it"
         )
-    inputs = wait_for_telemetry(config, engine.window, stopped.is_set, lambda why: meters.wait(BROKER, why))
-    if inputs is None:
-        return
-    create_topics(config)
-    log.warning("working on %d inputs of %s", len(inputs.inputs), config.bootstrap)
-    asyncio.run(_run(engine, config, inputs, stopped, beside, meters))
-    log.warning("stopped")
+    stopping, ended = Stopping(stopped), threading.Event()
+    threading.Thread(target=_end_in_time, args=(stopping, ended), name="opsbrain-end", daemon=True).start()
+    inputs = _prepared(engine, config, stopping, meters)
+    if inputs is not None:
+        log.warning("working on %d inputs of %s", len(inputs.inputs), config.bootstrap)
+        asyncio.run(_run(engine, config, inputs, stopping, beside, meters))
+        log.warning("stopped")
+    ended.set()
+
+
+def _prepared(engine: EngineConfig, config: KafkaConfig, stopping: Stopping, meters: Meters) -> Inputs | None:
+    """Return the inputs when all topics are there, None when asked to stop before."""
+    lives = Lives("topics", stopping.seconds)
+    while not stopping():
+        inputs = wait_for_telemetry(config, engine.window, stopping, lambda why: meters.wait(BROKER, why))
+        if inputs is None:
+            return None
+        try:
+            create_topics(config)
+        except Retryable as error:
+            stopping.pause(lives.failed(error))
+        else:
+            return inputs
+    return None
 
 
 async def _run(
     engine: EngineConfig,
     config: KafkaConfig,
     inputs: Inputs,
-    stopped: threading.Event,
+    stopping: Stopping,
     beside: Sequence[Role],
     meters: Meters,
 ) -> None:
     over = threading.Event()
-    steps = Stateful(engine, config, meters)
-    decode = DecodeLoop(config, engine.window, inputs, steps.furthest_ms, over.is_set, meters)
-    Watch(config, meters).start(over)
-    loop = asyncio.get_running_loop()
-    with ThreadPoolExecutor(1 + len(beside), "opsbrain") as threads:
-        running = [
-            asyncio.ensure_future(steps.run(over.is_set)),
-            loop.run_in_executor(threads, decode.run),
-            *(loop.run_in_executor(threads, role, over.is_set) for role in beside),
-        ]
-        try:
-            while not stopped.is_set() and not any(one.done() for one in running):
-                await asyncio.wait(running, timeout=_POLL_S, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            over.set()
-        done = await asyncio.gather(*running, return_exceptions=True)
+    watch = Watch(config, meters)
+    watch.follow(ROLE, config.topic(FEATURES), config.partitions)
+    steps = Stateful(engine, config, stopping, meters)
+    brake = Brake(config.memory_limit_bytes, lambda: _backlog(config, steps, watch), meters)
+    decode = DecodeLoop(config, engine.window, inputs, steps.furthest_ms, stopping, meters, brake.holds)
+    watch.start(over)
+    roles: list[tuple[str, Callable[[], None]]] = [
+        ("decode", decode.run),
+        *(("notify", partial(one, stopping)) for one in beside),
+    ]
+    running = [
+        asyncio.ensure_future(supervise_async(ROLE, steps.run, stopping)),
+        *(_in_thread(name, partial(supervise, name, run, stopping)) for name, run in roles),
+    ]
+    try:
+        while not stopping() and not any(one.done() for one in running):
+            await asyncio.wait(running, timeout=_POLL_S, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        stopping.ask()
+    done = await asyncio.gather(*running, return_exceptions=True)
+    over.set()
     for one in done:
         if isinstance(one, BaseException):
             raise one
+
+
+def _backlog(config: KafkaConfig, steps: Stateful, watch: Watch) -> tuple[int, int, int]:
+    """Return what waits for detection: messages here, their bytes (about), and the most on another worker."""
+    topic, positions = config.topic(FEATURES), steps.positions()
+    here = elsewhere = 0
+    for (one, partition), (end, committed) in watch.ends_of(topic).items():
+        if (one, partition) in positions:
+            here += max(end - positions[one, partition], 0)
+        else:
+            elsewhere = max(elsewhere, end - committed)
+    return here, int(here * steps.mean_bytes()), elsewhere
+
+
+def _in_thread(name: str, work: Callable[[], None]) -> asyncio.Future[None]:
+    """Run `work` in a thread that does not keep the process from ending; return when and how it ended."""
+    loop = asyncio.get_running_loop()
+    ended: asyncio.Future[None] = loop.create_future()
+
+    def tell(error: BaseException | None) -> None:
+        if not ended.done():
+            ended.set_result(None) if error is None else ended.set_exception(error)
+
+    def run() -> None:
+        error: BaseException | None = None
+        try:
+            work()
+        except BaseException as raised:  # noqa: BLE001  (the main thread raises it)
+            error = raised
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(tell, error)
+
+    threading.Thread(target=run, name=f"opsbrain-{name}", daemon=True).start()
+    return ended
+
+
+def _end_in_time(stopping: Stopping, ended: threading.Event, leave: Callable[[int], Any] = os._exit) -> None:
+    """End the process when something does not: a client of a broker that is away may take minutes to give up."""
+    while not ended.wait(_POLL_S):
+        if stopping.for_s() >= END_S:
+            log.warning("stopped without waiting any longer for the broker: what is not committed is done again")
+            for stream in (sys.stdout, sys.stderr):
+                stream.flush()
+            leave(1 if stopping.failed else 0)
+            return
