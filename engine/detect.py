@@ -18,7 +18,9 @@ from engine.ids import content_id
 from engine.messages import ANOMALIES, CONTEXT, HISTORY, Message
 from engine.periods import Closed, PeriodsConfig
 from engine.ports import Detector, DetectorConfig, LogTemplatesConfig
-from engine.types import Coverage, Fit, Floats, Inputs, Mark, Scores, State, Tick
+from engine.scored import Scored, scored
+from engine.strangest import strangest
+from engine.types import Coverage, Fit, Inputs, Ints, Mark, Scores, State, Tick
 from engine.watermark import Completeness
 
 
@@ -218,23 +220,28 @@ class DetectStep:
         features = self._features[resolution]
         coverage = _coverage_by_kind(inputs, start, start + resolution)
         ticks = features.ticks(merged, start, resolution, coverage)
-        messages = self._emit(self._scored(ticks, features, start)) if ticks else []
+        messages = self._emit(self._scored(ticks, features), features, start) if ticks else []
         closed = features.close_periods(merged, start, resolution)
         return messages + (self._close_periods(closed, features, resolution, start) if closed else [])
 
-    def _scored(self, ticks: Sequence[Tick], features: Features, start: int) -> pl.DataFrame:
-        """Return the scores of the ticks of one time, which became known in the window that began at `start`."""
-        scores = [self._score(tick) for tick in ticks]
-        frame = scored_frame(ticks, scores, [one.name for one in self._config.detectors], features)
-        return frame.with_columns(window_ms=pl.lit(start, pl.Int64))
+    def _scored(self, ticks: Sequence[Tick], features: Features) -> Scored:
+        """Return the scores of the ticks of one time; the detectors have learned from them then."""
+        return scored(ticks, [self._score(tick) for tick in ticks], features.book)
+
+    def _rows(self, found: Scored, at: Ints, features: Features, start: int) -> pl.DataFrame:
+        names = [one.name for one in self._config.detectors]
+        return found.rows(at, features.book, names, features.template_text, start)
 
     def _close_periods(self, closed: Closed, features: Features, resolution: int, start: int) -> list[Message]:
         """Score and learn the periods of cost that a window closed, oldest first; return what is to be said of them."""
         ticks = features.period_ticks(closed, resolution)
-        scored = [self._scored(one, features, start) for one in ticks]
-        messages = self._emit_periods(with_news(pl.concat(scored), closed.fresh)) if scored else []
+        frames = [
+            self._rows(found, np.arange(len(found.series)), features, start)
+            for found in (self._scored(one, features) for one in ticks)
+        ]
+        messages = self._emit_periods(with_news(pl.concat(frames), closed.fresh)) if frames else []
         if self._config.keep_history:
-            messages += self._history_of_periods([*scored, revised_frame(closed.revised, resolution, start)])
+            messages += self._history_of_periods([*frames, revised_frame(closed.revised, resolution, start)])
         return messages
 
     def _adopt_fits(self, resolution: int, start: int) -> None:
@@ -278,19 +285,36 @@ class DetectStep:
                     detector.adopt(fit)
         return self._detectors[key]
 
-    def _emit(self, scored: pl.DataFrame) -> list[Message]:
+    def _emit(self, found: Scored, features: Features, start: int) -> list[Message]:
+        book = features.book
+        scopes = book.scope[found.series]
         messages: list[Message] = []
-        for scope, key, rows in self._by_scope(scored):
-            messages.append(Message(CONTEXT, key, self._context(rows), scope=scope))
-            messages += self._anomalies(scope, key, rows)
+        for code in sorted(np.unique(scopes).tolist(), key=book.scopes.__getitem__):
+            mine = np.flatnonzero(scopes == code)
+            scope = book.scopes[code]
+            key = self._key(scope, found.first.resolution_ms, start)
+            messages.append(Message(CONTEXT, key, self._context_of(found, mine, features, start), scope=scope))
+            strange = mine[found.tail_p[mine] <= self._config.anomaly_tail_p]
+            messages += self._anomalies(scope, key, self._rows(found, strange, features, start))
             if self._config.keep_history:
-                messages.append(Message(HISTORY, key, rows, scope=scope))
+                messages.append(Message(HISTORY, key, self._rows(found, mine, features, start), scope=scope))
         return messages
+
+    def _context_of(self, found: Scored, mine: Ints, features: Features, start: int) -> pl.DataFrame:
+        """Return the strangest rows of each entity; `scored` is how many of its rows could be anomalies."""
+        book, tail = features.book, found.tail_p[mine]
+        series = found.series[mine]
+        entity = book.entity[series]
+        at = strangest(entity, tail, self._config.context_series, lambda: book.ranks()[series])
+        tested = np.bincount(entity[~np.isnan(tail)], minlength=int(entity.max()) + 1)
+        rows = self._rows(found, mine[at], features, start)
+        tested_of = dict(zip(book.names[series[at]]["entity"], tested[entity[at]].tolist(), strict=True))
+        return rows.with_columns(scored=rows["entity"].replace_strict(tested_of, return_dtype=pl.Int64))
 
     def _emit_periods(self, scored: pl.DataFrame) -> list[Message]:
         messages: list[Message] = []
         for scope, key, rows in self._by_scope(scored):
-            context = self._context(rows, pl.col("news")).drop("news")
+            context = self._context(rows).drop("news")
             messages.append(Message(CONTEXT, f"{key}/periods", context, scope=scope))
             messages += self._anomalies(scope, f"{key}/periods", rows.filter("news").drop("news"))
         return messages
@@ -307,20 +331,24 @@ class DetectStep:
         """Yield each scope's rows of one window, with the key of what is said of them."""
         for (scope,), rows in sorted(scored.partition_by("scope", as_dict=True, maintain_order=True).items()):
             resolution, start = rows.select("resolution_ms", "window_ms").row(0)
-            # the step's first shard makes the key its own; what is in it is sorted by entity again by the receiver
-            yield str(scope), f"{scope}/{resolution}/{start}/{self._shards[0]}", rows
+            yield str(scope), self._key(str(scope), resolution, start), rows
+
+    def _key(self, scope: str, resolution: int, start: int) -> str:
+        # the step's first shard makes the key its own; what is in it is sorted by entity again by the receiver
+        return f"{scope}/{resolution}/{start}/{self._shards[0]}"
 
     def _anomalies(self, scope: str, key: str, rows: pl.DataFrame) -> list[Message]:
         strange = rows.filter(pl.col("tail_p") <= self._config.anomaly_tail_p)
         return [] if strange.is_empty() else [Message(ANOMALIES, key, _identified(strange), scope=scope)]
 
-    def _context(self, rows: pl.DataFrame, counts: pl.Expr | None = None) -> pl.DataFrame:
-        """Return the strangest rows of each entity and time; `scored` is how many of its rows could be anomalies."""
-        tested = pl.col("tail_p").is_not_nan() & (pl.lit(value=True) if counts is None else counts)
+    def _context(self, rows: pl.DataFrame) -> pl.DataFrame:
+        """Return the strangest rows of each entity and period; `scored` is how many of its rows could be anomalies."""
+        tested = pl.col("tail_p").is_not_nan() & pl.col("news")
         rows = rows.with_columns(scored=tested.sum().over("entity").cast(pl.Int64))
-        order = rows.sort(pl.col("tail_p").fill_nan(2.0), "entity", "indicator", maintain_order=True)
-        strangest = order.group_by("entity", "start_ms", maintain_order=True).head(self._config.context_series)
-        return strangest.select(rows.columns).sort("entity", "indicator", "form", "start_ms")
+        groups = rows.select(pl.struct("entity", "start_ms").rank("dense").cast(pl.Int64) - 1).to_series().to_numpy()
+        tail = rows["tail_p"].to_numpy()
+        at = strangest(groups, tail, self._config.context_series, lambda: np.arange(rows.height))
+        return rows[at].sort("entity", "indicator", "form", "start_ms")
 
 
 def _fit_key(model: str, scope: str, until_ms: int) -> str:
@@ -333,63 +361,6 @@ def _coverage_by_kind(inputs: Mapping[str, Mapping[str, Coverage]], start: int, 
         for kind, one in kinds.items():
             by_kind.setdefault(kind, []).append(one)
     return {kind: coverage_share(ones, start, end) for kind, ones in sorted(by_kind.items())}
-
-
-def fuse(scores: Sequence[Scores]) -> tuple[Floats, np.ndarray]:
-    """Return the fused tail probability of each series and the (D, N) mask of detectors that were ready.
-
-    The smallest of D probabilities times D: the Bonferroni bound, valid however the detectors depend on each other.
-    NaN where no detector was ready.
-    """
-    tails = np.stack([one.tail_p for one in scores])
-    ready = ~np.isnan(tails)
-    count = ready.sum(axis=0)
-    lowest = np.where(ready, tails, np.inf).min(axis=0)
-    return np.where(count > 0, np.minimum(lowest * np.maximum(count, 1), 1.0), np.nan), ready
-
-
-def scored_frame(
-    ticks: Sequence[Tick], scores: Sequence[Sequence[Scores]], names: Sequence[str], features: Features
-) -> pl.DataFrame:
-    """Return one window's scores of all shards as one frame, sorted by (entity, indicator).
-
-    The band and direction shown are those of the detector that found the series strangest, or of the first that has a
-    band; `detectors` names all whose own probability carries the fused one.
-    """
-    together = [_joined([one[detector] for one in scores]) for detector in range(len(names))]
-    fused, ready = fuse(together)
-    tails = np.where(ready, np.stack([one.tail_p for one in together]), np.inf)
-    best = tails.argmin(axis=0)
-    rows = np.arange(len(fused))
-    lo, hi = (np.stack([getattr(one, name) for one in together]) for name in ("expected_lo", "expected_hi"))
-    band = np.where(np.isnan(lo[best, rows]), np.argmax(~np.isnan(lo), axis=0), best)
-    carries = ready & (np.minimum(tails * np.maximum(ready.sum(axis=0), 1), 1.0) <= fused)
-    series = [tick.index[number] for tick in ticks for number in tick.series.tolist()]
-    first = ticks[0]
-    return (
-        pl.DataFrame(
-            {
-                "entity": [one.entity for one in series],
-                "indicator": [one.indicator for one in series],
-                "form": [one.form for one in series],
-                "value": np.concatenate([tick.values for tick in ticks]),
-                "tail_p": fused,
-                "direction": np.stack([one.direction for one in together])[best, rows].astype(np.int8),
-                "expected_lo": lo[band, rows],
-                "expected_hi": hi[band, rows],
-                "detectors": _names_of(carries, names),
-                "text": [features.template_text(one.indicator) for one in series],
-            },
-            schema_overrides={"text": pl.String, "detectors": pl.String},
-        )
-        .with_columns(
-            scope=pl.col("entity").str.split("/").list.first(),
-            resolution_ms=pl.lit(first.resolution_ms, pl.Int64),
-            start_ms=pl.lit(first.start_ms, pl.Int64),
-            end_ms=pl.lit(first.end_ms, pl.Int64),
-        )
-        .sort("entity", "indicator", "form")
-    )
 
 
 def with_news(scored: pl.DataFrame, fresh: pl.DataFrame) -> pl.DataFrame:
@@ -418,22 +389,6 @@ def revised_frame(revised: pl.DataFrame, resolution: int, start: int) -> pl.Data
         end_ms="end_ms",
         window_ms=pl.lit(start, pl.Int64),
     )
-
-
-def _joined(parts: Sequence[Scores]) -> Scores:
-    return Scores(
-        *(
-            np.concatenate([getattr(one, name) for one in parts])
-            for name in ("raw", "tail_p", "direction", "expected_lo", "expected_hi")
-        )
-    )
-
-
-def _names_of(mask: np.ndarray, names: Sequence[str]) -> list[str]:
-    # few detectors, so few combinations: name each combination once
-    codes = (mask * (1 << np.arange(len(names)))[:, None]).sum(axis=0)
-    known = {code: ",".join(n for bit, n in enumerate(names) if code >> bit & 1) for code in np.unique(codes).tolist()}
-    return [known[code] for code in codes.tolist()]
 
 
 def _identified(anomalies: pl.DataFrame) -> pl.DataFrame:

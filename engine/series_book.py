@@ -37,7 +37,7 @@ class SeriesBook:
         self.scope: NDArray[np.int32] = np.empty(0, np.int32)
         self.scopes: list[str] = []
         self._indexes: dict[int, SeriesIndex] = {}
-        self._numbers: dict[int, list[int]] = {}  # by shard: the number here of each of its series
+        self._numbers: dict[int, _Growing] = {}  # by shard: the number here of each of its series
         self._entities: dict[str, int] = {}
         self._by_name: dict[str, int] = {}
         self._keys: Hashes = np.empty(0, np.uint64)  # sorted
@@ -54,6 +54,10 @@ class SeriesBook:
     def index(self, shard: int) -> SeriesIndex:
         """Return the series of a shard that has some."""
         return self._indexes[shard]
+
+    def numbers_in(self, shard: int) -> Ints:
+        """Return the numbers here of a shard's series, by their numbers there."""
+        return self._numbers[shard].array()
 
     def numbers_of(self, rows: pl.DataFrame) -> Ints:
         """Return the number of each row's series, learning those that are new in the order of their names.
@@ -116,7 +120,7 @@ class SeriesBook:
                 known[names[at]] = len(self) + len(fresh)
                 fresh.append(at)
             else:
-                known[names[at]] = self._numbers[shard][place]
+                known[names[at]] = int(self._numbers[shard].array()[place])
         self._add(rows.select(_NAMES.names())[fresh].with_columns(key=pl.lit(0, pl.UInt64)))
 
     def _add(self, rows: pl.DataFrame) -> None:
@@ -126,7 +130,7 @@ class SeriesBook:
         entities: list[int] = []
         for number, (shard, entity, indicator, form) in enumerate(rows.select(_NAMES.names()).iter_rows(), first):
             places.append(self._indexes.setdefault(shard, SeriesIndex()).number(Series(entity, indicator, form)))
-            self._numbers.setdefault(shard, []).append(number)
+            self._numbers.setdefault(shard, _Growing()).append(number)
             entities.append(self._entities.setdefault(entity, len(self._entities)))
         self.names = self.names.vstack(rows.select(_NAMES.names()))
         if self.names.n_chunks() > _PIECES:
@@ -156,3 +160,22 @@ class SeriesBook:
         fresh = ~is_at(self._keys, new, places)
         self._keys = np.insert(self._keys, places[fresh], new[fresh])
         self._keyed = np.insert(self._keyed, places[fresh], numbers[keyed][first[fresh]])
+
+
+class _Growing:
+    """Whole numbers as an array that is appended to."""
+
+    __slots__ = ("_array", "_new")
+
+    def __init__(self) -> None:
+        self._array: Ints = np.empty(0, np.int64)
+        self._new: list[int] = []
+
+    def append(self, number: int) -> None:
+        self._new.append(number)
+
+    def array(self) -> Ints:
+        if self._new:
+            self._array = np.concatenate([self._array, np.array(self._new, np.int64)])
+            self._new = []
+        return self._array
