@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from engine.errors import Retryable
 from engine.flow import FLOW
@@ -13,6 +14,9 @@ from engine.runners.kafka.topics import admin
 from opsbrain.finding import Finding
 from opsbrain.kafka_look import ROLES, TIMEOUT_S, Group, Look
 from opsbrain.output import counted
+
+if TYPE_CHECKING:
+    from confluent_kafka import TopicPartition
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,28 +74,40 @@ def _lost(name: str, role: str, one: Place) -> Finding:
 
 def places_of(config: KafkaConfig, group: str, topics: Sequence[tuple[str, int]]) -> list[Place]:
     """Return where a group stands on each partition; raise Retryable when that cannot be read."""
-    from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException, TopicPartition
-    from confluent_kafka.admin import OffsetSpec
+    from confluent_kafka import KafkaException, TopicPartition
 
-    client = admin(config)
     asked = [TopicPartition(topic, number) for topic, count in topics for number in range(count)]
     if not asked:
         return []
     try:
-        told = client.list_consumer_group_offsets(
-            [ConsumerGroupTopicPartitions(group, asked)], request_timeout=TIMEOUT_S
-        )
-        committed = {(one.topic, one.partition): one.offset for one in told[group].result().topic_partitions}
-        first, last = (
-            {(at.topic, at.partition): future.result().offset for at, future in found.items()}
-            for found in (
-                client.list_offsets(dict.fromkeys(asked, spec), request_timeout=TIMEOUT_S)
-                for spec in (OffsetSpec.earliest(), OffsetSpec.latest())
-            )
-        )
+        committed = _committed(config, group, asked)
+        first, last = _ends(config, asked)
     except KafkaException as error:
         raise Retryable(f"its offsets cannot be read: {error.args[0].str()}", 1.0) from error
-    return [Place(*at, offset if (offset := committed.get(at, -1)) >= 0 else None, first[at], last[at]) for at in first]
+    return [Place(*at, offset if (offset := committed[at]) >= 0 else None, first[at], last[at]) for at in first]
+
+
+def _committed(config: KafkaConfig, group: str, asked: list[TopicPartition]) -> dict[tuple[str, int], int]:
+    from confluent_kafka import Consumer
+
+    # not by the Admin API: its ListConsumerGroupOffsets aborts the process when a broker goes away (librdkafka 3663)
+    consumer = Consumer(config.client(group_id=group, enable_auto_commit=False))
+    try:
+        return {(one.topic, one.partition): one.offset for one in consumer.committed(asked, timeout=TIMEOUT_S)}
+    finally:
+        consumer.close()
+
+
+def _ends(config: KafkaConfig, asked: Sequence[TopicPartition]) -> tuple[dict[tuple[str, int], int], ...]:
+    """Return the first offset of each partition, and the next one."""
+    from confluent_kafka.admin import OffsetSpec
+
+    client = admin(config)  # held until the answers are there: they end with it
+    answers = [
+        client.list_offsets(dict.fromkeys(asked, spec), request_timeout=TIMEOUT_S)
+        for spec in (OffsetSpec.earliest(), OffsetSpec.latest())
+    ]
+    return tuple({(at.topic, at.partition): one.result().offset for at, one in found.items()} for found in answers)
 
 
 def _reads(config: KafkaConfig, role: str) -> list[str]:

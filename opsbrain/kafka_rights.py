@@ -7,11 +7,11 @@ there yet cannot be seen; the commands give them with the rest.
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from engine.runners.kafka.config import KafkaConfig
-from engine.runners.kafka.credentials import principal
+from engine.runners.kafka.credentials import CERTIFICATE, principal
 from opsbrain.finding import Finding
 from opsbrain.kafka_look import ROLES, Look, Topic
 
@@ -43,7 +43,7 @@ def _on_topics(config: KafkaConfig, name: str, right: str, topics: Sequence[Topi
     lacking = [one.name for one in topics if one.hidden or (one.rights is not None and right not in one.rights)]
     there = [one for one in topics if one.partitions]
     if not lacking:
-        unseen = "" if len(there) == len(topics) else "; that on topics which are not there is not to be seen yet"
+        unseen = "" if len(there) == len(topics) else " (what is not there yet is not judged)"
         return Finding(name, "ok", f"{principal(config.security)} may {_DOES[right]} them{unseen}")
     on = _ours(config) if prefix else " ".join(f"--topic {shlex.quote(one)}" for one in lacking)
     return Finding(name, "failed", _lacks(config, right, _named(lacking), on))
@@ -90,5 +90,13 @@ def _command(config: KafkaConfig, right: str, on: str) -> str:
     operation = "".join(part.title() for part in right.split("_"))
     return (
         f"kafka-acls.sh --bootstrap-server {shlex.quote(config.bootstrap)} --command-config admin.properties --add "
-        f"--allow-principal {shlex.quote(principal(config.security))} --operation {operation} {on}"
+        f"--allow-principal {_allowed(config.security)} --operation {operation} {on}"
     )
+
+
+def _allowed(security: Mapping[str, str]) -> str:
+    """Return who we are as an argument; the subject of a certificate is read where the command is run."""
+    if (name := principal(security)) is not CERTIFICATE:
+        return shlex.quote(name)
+    file = shlex.quote(security.get("ssl.certificate.location", "client.crt"))
+    return f'"User:$(openssl x509 -noout -subject -nameopt RFC2253 -in {file} | cut -c 9-)"'

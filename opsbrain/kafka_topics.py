@@ -31,7 +31,7 @@ def check_topics(config: KafkaConfig, seen: Look, body_bytes: int) -> Iterator[F
 def _telemetry(config: KafkaConfig, topic: Topic, brokers: int, body_bytes: int) -> Iterator[Finding]:
     name = f"topic {topic.name}"
     if topic.hidden:
-        yield Finding(name, "failed", "is not to be seen by this user; see `right to read telemetry`")
+        yield Finding(name, "failed", "is not to be seen by this user; see the right to read telemetry below")
     elif not topic.partitions:
         copies = config.replication or min(3, brokers)
         plan = creating(TopicPlan(topic.name, config.partitions, copies, {}), config)
@@ -64,6 +64,8 @@ def _ours(seen: Look) -> Finding:
         return Finding("our topics", "ok", f"{counted(there, 'topic')}, {what}")
     if all(one.name in seen.creatable for one in seen.missing):
         return Finding("our topics", "note", f"{len(seen.missing)} are not there yet; the first worker makes them")
+    if all(seen.topics[one.name].hidden for one in seen.missing):
+        return Finding("our topics", "failed", "are not there, or not to be seen by this user; see the rights below")
     text = f"{len(seen.missing)} of {len(seen.plans)} are not there, and no worker may make them"
     return Finding("our topics", "failed", f"{text}; `opsbrain doctor --topics` prints the commands")
 

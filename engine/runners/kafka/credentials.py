@@ -33,6 +33,8 @@ KNOWN: Final = (
 _PROTOCOLS: Final = ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL")
 _MECHANISMS: Final = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")
 _PREFIX: Final = "kafka.security"
+CERTIFICATE: Final = "the owner of the certificate"
+"""Who we are where a certificate says it: to the broker its subject, unless a rule there makes another of it."""
 
 
 def faust_credentials(security: Mapping[str, str]) -> Any:
@@ -91,12 +93,12 @@ def tls_context(security: Mapping[str, str]) -> ssl.SSLContext:
 
 
 def principal(security: Mapping[str, str]) -> str:
-    """Return who we are to the broker's rights, as its tools write it."""
+    """Return who we are to the broker's rights, as its tools write it, or CERTIFICATE."""
     protocol = _protocol(security)
     if protocol.startswith("SASL"):
         return f"User:{security.get('sasl.username', '')}"
     if protocol == "SSL" and ("ssl.certificate.location" in security or "ssl.certificate.pem" in security):
-        return "User:CN=..."  # the subject of the certificate, which the broker may still map to another name
+        return CERTIFICATE
     return "User:ANONYMOUS"
 
 

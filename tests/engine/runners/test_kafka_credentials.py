@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from engine.errors import ConfigError
-from engine.runners.kafka.credentials import check_security, faust_credentials, principal, tls_context
+from engine.runners.kafka.credentials import CERTIFICATE, check_security, faust_credentials, principal, tls_context
 
 NAMED = {"sasl.username": "u", "sasl.password": "p"}
 
@@ -81,7 +81,7 @@ def test_a_certificate_given_as_text_leaves_no_file_behind(tmp_path: Path, monke
     [
         ({}, "User:ANONYMOUS"),
         ({"security.protocol": "SSL"}, "User:ANONYMOUS"),
-        ({"security.protocol": "SSL", "ssl.certificate.location": "x"}, "User:CN=..."),
+        ({"security.protocol": "SSL", "ssl.certificate.location": "x"}, CERTIFICATE),
         ({"security.protocol": "SASL_SSL", "sasl.mechanism": "PLAIN", **NAMED}, "User:u"),
     ],
 )
