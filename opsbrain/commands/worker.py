@@ -8,7 +8,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from engine.runners.meters import MEMORY_LIMIT, PAUSED, Meters
+from engine.runners.meters import BROKER_CONNECTED, MEMORY_LIMIT, PAUSED, Meters
 from opsbrain.commands.options import Config, Set
 from opsbrain.kafka_config import kafka_config
 from opsbrain.kafka_notify import NotifyRole
@@ -33,6 +33,7 @@ def worker(config: Config = None, set_: Set = None) -> None:
     meters = Meters()
     meters.set(MEMORY_LIMIT, settings.worker.memory_limit_mb << 20)
     meters.set(PAUSED, 0)
+    meters.set(BROKER_CONNECTED, 0)
     meters.wait("broker", "starting")
     notify = NotifyRole(settings, kafka, meters)
     with _served(settings, meters):
