@@ -15,7 +15,7 @@ from engine.runners.meters import Meters
 from engine.store import SqliteStore
 from ingest.identity import Identity
 from ingest.registry import FORMATS, format_of
-from opsbrain.concluding import Conclusions, Deliverer
+from opsbrain.concluding import Conclusions
 from opsbrain.console import console_routes
 from opsbrain.doors import GRACE_S, Served, build_doors
 from opsbrain.folder_lock import lock_folder
@@ -27,6 +27,8 @@ from opsbrain.live import CHECKPOINTS, Held, Input, Live, LiveConfig
 from opsbrain.live_meters import LIVE, report
 from opsbrain.live_view import store_view
 from opsbrain.metrics import Exposition
+from opsbrain.notify.deliverer import Deliverer
+from opsbrain.notify.meters import NotifyMeters
 from opsbrain.notify.outbox import FILE_NAME as OUTBOX
 from opsbrain.notify.outbox import Outbox
 from opsbrain.notify.registry import build_notifiers
@@ -44,6 +46,7 @@ from opsbrain.tally import Tally
 from opsbrain.wiring import engine_config, scrubber_of
 
 JOURNAL: Final = "journal"
+TOLD_MS: Final = 30 * 86_400_000  # how long what has been told is shown in the console and recognised
 WAIT_S: Final = 0.2  # how soon a stop, or silence, is noticed when nothing comes
 
 Clock = Callable[[], int]
@@ -78,8 +81,8 @@ class Service(Served):
 
     def run(self) -> None:
         """Serve and work until `stop`; then answer what is under way, checkpoint and return."""
-        self._servers.start()
         self._deliverer.start()
+        self._servers.start()
         for one in self._pulls:
             one.start()
         try:
@@ -117,6 +120,8 @@ class Service(Served):
             self._view()
         except OpsBrainError as error:
             return [str(error)]
+        if not self._deliverer.alive:
+            return ["nobody delivers notifications any more; the log says why"]
         return what_is_stuck(self._meters)
 
     def _finish(self) -> None:
@@ -155,10 +160,20 @@ class Service(Served):
         ]
         self._servers, self._app = build_doors(settings, access, keep, list(FORMATS), console, tally, opened)
         give_up_after_ms = settings.notify.give_up_after_s * 1000
-        self._deliverer = Deliverer(folder, notifiers, give_up_after_ms, self._clock, meters)
         store = opened.enter_context(Store(folder))
         outbox = Outbox(folder / OUTBOX, give_up_after_ms)
         opened.callback(outbox.close)
+        told = NotifyMeters(meters, [one.name for one in notifiers])
+        told.round(outbox)
+        self._deliverer = Deliverer(
+            outbox,
+            notifiers,
+            self._clock,
+            settings.notify.stale_after_s * 1000,
+            told,
+            TOLD_MS,
+            after_round=lambda: told.round(outbox),
+        )
         checkpoints = SqliteStore(folder / CHECKPOINTS)
         opened.callback(checkpoints.close)
         self._pulls = pullers_of(settings, keep, folder, self._clock)

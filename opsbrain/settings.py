@@ -243,6 +243,12 @@ class Notify:
     )
     alertmanager: Alertmanager = _section(Alertmanager, "A Prometheus Alertmanager.")
     give_up_after_s: int = _key(86_400, "How long a delivery is tried again before it counts as failed.", lo=60)
+    stale_after_s: int = _key(
+        900,
+        "How far behind the clock what is told may lie before the notification is marked as stale, in a header: what "
+        "is told after an outage is old news. More than the windows and inputs need to close anyway.",
+        lo=1,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -138,6 +138,12 @@ class Store:
         """Return every revision of every incident, for the export."""
         return self._read("SELECT body FROM incidents ORDER BY id, revision", (), Incident)
 
+    def revisions_of(self, incident_id: str) -> tuple[list[Incident], list[Fix]]:
+        """Return every revision of an incident, and every revision of its fixes."""
+        query = "SELECT body FROM {} WHERE {} = ? ORDER BY id, revision"
+        incidents = self._read(query.format("incidents", "id"), (incident_id,), Incident)
+        return incidents, self._read(query.format("fixes", "incident_id"), (incident_id,), Fix)
+
     def fix_revisions(self) -> list[Fix]:
         """Return every revision of every fix, for the export."""
         return self._read("SELECT body FROM fixes ORDER BY id, revision", (), Fix)

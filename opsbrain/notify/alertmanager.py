@@ -2,15 +2,17 @@
 
 Alertmanager knows an alert by its labels. When an update changes them (another severity, another suspect), the alert
 under the old labels is ended in the same request, so that one incident never fires twice.
+
+An alert that is old news is not marked as such: labels are its identity, annotations would make the body of a repeat
+another one, and Alertmanager passes no headers on. It has `startsAt`, which is event time.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-import msgspec
-
+from engine.notice import Face, Notice, face_of
 from engine.types import Fix, Incident
 from engine.values import to_json
 from opsbrain.notify.cloudevents import event_id, kind_of
@@ -34,19 +36,21 @@ class AlertmanagerNotifier:
         self._poster = Poster(f"{base}/api/v2/alerts", "notify.alertmanager", config.timeout_s)
         self.refresh_ms = config.refresh_s * 1000
 
-    def compose(self, incident: Incident, fixes: Sequence[Fix], previous: bytes | None) -> Delivery | None:
-        """Return the alerts of this revision: the incident as it is, and the end of what its old labels had."""
-        alerts = [_alert(incident, fixes), *_ended(previous, incident)]
-        return Delivery(event_id(incident), self.name, incident.id, kind_of(incident), to_json(alerts))
+    def compose(self, incident: Incident, notice: Notice) -> Delivery | None:
+        """Return the alerts of this revision: the incident as it is, and the end of the one under labels it had."""
+        alert = _alert(incident, notice.fixes)
+        alerts = [alert, *_ended(alert, incident, notice.before)]
+        body = to_json(alerts)
+        return Delivery(event_id(incident), self.name, incident.id, kind_of(incident), body, incident.updated_ms)
 
-    def send(self, delivery: Delivery, now_ms: int) -> str:
+    def send(self, delivery: Delivery, marks: Mapping[str, str], now_ms: int) -> str:
         """Send it."""
-        return self._poster.post(delivery.body, {"content-type": "application/json"}, now_ms)
+        return self._poster.post(delivery.body, {**marks, "content-type": "application/json"}, now_ms)
 
 
 def _alert(incident: Incident, fixes: Sequence[Fix]) -> dict[str, Any]:
     alert: dict[str, Any] = {
-        "labels": _labels(incident),
+        "labels": _labels(incident, face_of(incident)),
         "annotations": _annotations(incident, fixes),
         "startsAt": rfc3339(incident.opened_ms),
     }
@@ -55,14 +59,20 @@ def _alert(incident: Incident, fixes: Sequence[Fix]) -> dict[str, Any]:
     return alert
 
 
-def _labels(incident: Incident) -> dict[str, str]:
-    suspects = [one.entity for one in incident.ranking.causes[:1]] or list(incident.entities[:1])
+def _ended(alert: dict[str, Any], incident: Incident, before: Face | None) -> list[dict[str, Any]]:
+    """Return the end of the alert of the revision before, if this revision's labels leave it behind."""
+    if before is None or before == face_of(incident):
+        return []
+    return [{**alert, "labels": _labels(incident, before), "endsAt": rfc3339(incident.updated_ms)}]
+
+
+def _labels(incident: Incident, face: Face) -> dict[str, str]:
     labels = {
         "alertname": "OpsBrainIncident",
         "incident": incident.id,
         "scope": incident.scope,
-        "entity": suspects[0] if suspects else "",
-        "severity": incident.severity.value,
+        "entity": face.suspect,
+        "severity": face.severity.value,
     }
     return {name: value for name, value in labels.items() if value}
 
@@ -78,12 +88,3 @@ def _annotations(incident: Incident, fixes: Sequence[Fix]) -> dict[str, str]:
         "fix": "; ".join(f"{fix.title} ({fix.outcome.value})" for fix in fixes[:3]),
     }
     return {name: text[:_MAX_TEXT] for name, text in texts.items() if text}
-
-
-def _ended(previous: bytes | None, incident: Incident) -> list[dict[str, Any]]:
-    """Return the alerts of `previous` that this revision's labels leave behind, with their end."""
-    if previous is None:
-        return []
-    labels = _labels(incident)
-    left = [one for one in msgspec.json.decode(previous) if one["labels"] != labels and "endsAt" not in one]
-    return [{**one, "endsAt": rfc3339(incident.updated_ms)} for one in left]

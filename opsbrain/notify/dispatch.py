@@ -1,37 +1,45 @@
 """From a revision of an incident to deliveries, and from the outbox to the receivers.
 
 Order, for a crash at any point to lose nothing:
-1. compose and enqueue (durable before the pipeline goes on)
+1. compose and enqueue (what was not enqueued is read again: the pipeline says it again, or the topic still holds it)
 2. send what is due
 3. note the outcome (a crash between 2 and 3 sends the same id again)
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from functools import partial
 
 from engine.errors import Permanent, Retryable
-from engine.types import Fix, Incident
-from opsbrain.notify.delivery import Notifier
+from engine.notice import Notice
+from engine.types import Incident
+from opsbrain.notify.delivery import Delivery, Notifier
+from opsbrain.notify.marks import STALE_AFTER_S, marks
 from opsbrain.notify.outbox import Entry, Outbox
 
 
 class Dispatcher:
     """Tells every notifier of every incident, through one outbox."""
 
-    def __init__(self, outbox: Outbox, notifiers: Sequence[Notifier]) -> None:
+    def __init__(
+        self, outbox: Outbox, notifiers: Sequence[Notifier], stale_after_ms: int = STALE_AFTER_S * 1000
+    ) -> None:
+        """`stale_after_ms` is how far behind the clock event time may lie before a notification is marked as stale."""
         self._outbox = outbox
         self._notifiers = {one.name: one for one in notifiers}
+        self._stale_after_ms = stale_after_ms
+        self._unnoted: list[Callable[[], None]] = []
 
-    def notify(self, incident: Incident, fixes: Sequence[Fix], now_ms: int) -> int:
-        """Enqueue what this revision means for each receiver; return how many deliveries are new."""
-        new = 0
-        for notifier in self._notifiers.values():
-            last = self._outbox.newest(notifier.name, incident.id)
-            delivery = notifier.compose(incident, fixes, last.delivery.body if last else None)
-            new += delivery is not None and self._outbox.enqueue(delivery, now_ms)
-        return new
+    def notify(
+        self, incident: Incident, notice: Notice, now_ms: int, wanted: Callable[[str], bool] = lambda name: True
+    ) -> list[Delivery]:
+        """Enqueue what this revision means for each receiver that is `wanted`; return all of those."""
+        composed = [one.compose(incident, notice) for name, one in self._notifiers.items() if wanted(name)]
+        deliveries = [one for one in composed if one is not None]
+        for one in deliveries:
+            self._outbox.enqueue(one, now_ms)
+        return deliveries
 
     def refresh(self, now_ms: int) -> int:
         """Enqueue again what receivers want to hear again while it lasts; return how many deliveries are new."""
@@ -42,35 +50,44 @@ class Dispatcher:
                     new += self._again(entry, notifier.refresh_ms, now_ms)
         return new
 
-    def run_due(self, now_ms: int) -> list[Entry]:
-        """Send what is due; return how each attempted delivery stands after it.
+    def run_due(self, now_ms: int, go_on: Callable[[], bool] = lambda: True) -> list[Entry]:
+        """Send what is due while `go_on` says so; return how each attempted delivery stands after it.
 
-        A receiver that fails once is left alone for the rest of the round, so that a dead one holds up nobody.
+        A receiver that fails once is left alone for the rest of the round, so that a dead one holds up nobody. What was
+        sent and could not be noted (a full disk) is noted before anything else is sent: it must not go out every round.
         """
+        self._note()
         attempted: list[Entry] = []
         willing = set(self._notifiers)
         while due := self._outbox.due(now_ms, willing):
             for entry in due:
-                if entry.delivery.notifier in willing:
-                    attempted.append(self._attempt(entry, now_ms))
-                    if attempted[-1].state == "pending":
+                if not go_on():
+                    return attempted
+                if entry.delivery.notifier in willing and (now := self._attempt(entry.delivery, now_ms)) is not None:
+                    attempted.append(now)
+                    if now.state == "pending":
                         willing.discard(entry.delivery.notifier)
         return attempted
 
-    def _attempt(self, entry: Entry, now_ms: int) -> Entry:
-        delivery = entry.delivery
+    def _attempt(self, delivery: Delivery, now_ms: int) -> Entry | None:
+        told = marks(delivery, now_ms, self._stale_after_ms)
         try:
-            answer = self._notifiers[delivery.notifier].send(delivery, now_ms)
+            answer = self._notifiers[delivery.notifier].send(delivery, told, now_ms)
         except Retryable as error:
-            self._outbox.postponed(delivery, now_ms, error)
+            self._unnoted.append(partial(self._outbox.postponed, delivery, now_ms, error))
         except Permanent as error:
-            self._outbox.refused(delivery, now_ms, error)
+            self._unnoted.append(partial(self._outbox.refused, delivery, now_ms, error))
         else:
-            self._outbox.delivered(delivery, now_ms, answer)
+            self._unnoted.append(partial(self._outbox.delivered, delivery, now_ms, answer))
+        self._note()
         return self._outbox.find(delivery)
+
+    def _note(self) -> None:
+        while self._unnoted:
+            self._unnoted[0]()
+            del self._unnoted[0]
 
     def _again(self, entry: Entry, every_ms: int, now_ms: int) -> int:
         if entry.state == "pending" or now_ms - entry.enqueued_ms < every_ms:
             return 0
-        first, _, repeat = entry.delivery.id.partition("+")
-        return self._outbox.enqueue(replace(entry.delivery, id=f"{first}+{int(repeat or 0) + 1}"), now_ms)
+        return self._outbox.enqueue(entry.delivery.again(), now_ms)

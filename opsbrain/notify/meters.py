@@ -6,6 +6,7 @@ receiver may take later is an error each time that it does not take it, and stay
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable
 from typing import Final
 
@@ -19,7 +20,7 @@ COUNT_EVERY_S: Final = 2.0
 
 
 class NotifyMeters:
-    """Counts deliveries as component `notify`; belongs to the thread that delivers."""
+    """Counts deliveries as component `notify`; may be used from several threads."""
 
     def __init__(self, meters: Meters, receivers: Iterable[str]) -> None:
         self.all = meters
@@ -27,6 +28,7 @@ class NotifyMeters:
             NOTIFY, received=("incidents",), sent=receivers, dropped=(FAILED,), errors=(RETRY, "commit", "store")
         )
         self._counted_s: float | None = None
+        self._lock = threading.Lock()
 
     def received(self, revisions: int) -> None:
         """Count revisions of incidents that came, repeats too."""
@@ -34,16 +36,18 @@ class NotifyMeters:
 
     def attempted(self, entry: Entry) -> None:
         """Count how an attempt ended; `entry` is how the delivery stands after it."""
-        if entry.state == "delivered":
-            self._told.sent[entry.delivery.notifier] += 1
-        elif entry.state == "failed":
-            self._told.dropped[FAILED] += 1
-        else:
-            self._told.errors[RETRY] += 1
+        with self._lock:
+            if entry.state == "delivered":
+                self._told.sent[entry.delivery.notifier] += 1
+            elif entry.state == "failed":
+                self._told.dropped[FAILED] += 1
+            else:
+                self._told.errors[RETRY] += 1
 
     def error(self, kind: str) -> None:
         """Count what went wrong beside that."""
-        self._told.errors[kind] += 1
+        with self._lock:
+            self._told.errors[kind] += 1
 
     def round(self, outbox: Outbox, *, waiting: bool = False) -> None:
         """Say that the loop came round; `waiting` says that something that came is not committed yet."""

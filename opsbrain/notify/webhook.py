@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 
-from engine.types import Fix, Incident
+from engine.notice import Notice
+from engine.types import Incident
 from opsbrain.notify.cloudevents import CONTENT_TYPE, encode_event, event_id, kind_of
 from opsbrain.notify.delivery import Delivery
 from opsbrain.notify.post import Poster
@@ -29,16 +30,17 @@ class WebhookNotifier:
         """Return the receiver's name in the settings."""
         return self._config.name
 
-    def compose(self, incident: Incident, fixes: Sequence[Fix], previous: bytes | None) -> Delivery | None:
+    def compose(self, incident: Incident, notice: Notice) -> Delivery | None:
         """Return the event of this revision, or None if the receiver did not ask for its kind."""
         kind = kind_of(incident)
         if kind not in self._config.kinds:
             return None
-        return Delivery(event_id(incident), self.name, incident.id, kind, encode_event(incident, fixes))
+        body = encode_event(incident, notice.fixes)
+        return Delivery(event_id(incident), self.name, incident.id, kind, body, incident.updated_ms)
 
-    def send(self, delivery: Delivery, now_ms: int) -> str:
+    def send(self, delivery: Delivery, marks: Mapping[str, str], now_ms: int) -> str:
         """Send it; the signature's timestamp is that of the attempt, the id stays the same."""
-        headers = {"content-type": CONTENT_TYPE}
+        headers = {**marks, "content-type": CONTENT_TYPE}
         if self._keys:
             headers |= sign(self._keys, delivery.id, now_ms // 1000, delivery.body)
         return self._poster.post(delivery.body, headers, now_ms)

@@ -24,7 +24,7 @@ def folder(tmp_path):
         store.put_fixes([fix()])
         store.decide(fix(), Decision(fix().id, 1, Choice.REJECT, "ada", T0, "not now"))
     outbox = Outbox(tmp_path / FILE_NAME)
-    delivery = Delivery("inc-ff.1", "on-call", "inc-ff", "opened", b"{}")
+    delivery = Delivery("inc-ff.1", "on-call", "inc-ff", "opened", b"{}", 0)
     outbox.enqueue(delivery, T0)
     outbox.delivered(delivery, T0, "HTTP 202")
     outbox.close()

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import socket
+from dataclasses import replace
 from pathlib import Path
 
 import jsonschema
@@ -8,6 +9,7 @@ import msgspec
 import pytest
 
 from engine.errors import ConfigError, Permanent, Retryable
+from engine.notice import Notice, face_of
 from engine.types import Phase, Ranking, Severity
 from opsbrain.notify.alertmanager import AlertmanagerNotifier
 from opsbrain.notify.backoff import LONGEST_MS, wait_ms
@@ -28,6 +30,7 @@ ROOT = Path(__file__).resolve().parents[2]
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 OTHER = "whsec_QUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFB"
 NOW = T0 + 500_000
+TOLD = Notice((fix(),))
 
 
 def webhook(url: str, **more: object) -> WebhookNotifier:
@@ -100,9 +103,9 @@ def test_the_schema_in_the_docs_is_current():
 def test_a_webhook_arrives_signed_and_verifies():
     with receiver() as there:
         notifier = webhook(there.url)
-        delivery = notifier.compose(incident(), [fix()], None)
+        delivery = notifier.compose(incident(), Notice((fix(),)))
         assert delivery is not None
-        assert notifier.send(delivery, NOW) == "HTTP 204"
+        assert notifier.send(delivery, {}, NOW) == "HTTP 204"
     (got,) = there.received
     assert got.signature.ok, got.signature.reason
     assert got.headers["content-type"] == "application/cloudevents+json"
@@ -113,7 +116,7 @@ def test_a_webhook_arrives_signed_and_verifies():
 def test_a_receiver_with_another_secret_sees_that_it_does_not_verify():
     with receiver(secrets=(OTHER,)) as there:
         notifier = webhook(there.url)
-        notifier.send(notifier.compose(incident(), [], None), NOW)  # type: ignore[arg-type]
+        notifier.send(notifier.compose(incident(), Notice()), {}, NOW)  # type: ignore[arg-type]
     assert not there.received[0].signature.ok
 
 
@@ -121,14 +124,14 @@ def test_during_rotation_a_receiver_may_know_either_secret():
     for known in (SECRET, OTHER):
         with receiver(secrets=(known,)) as there:
             notifier = webhook(there.url, secrets=(Secret(SECRET), Secret(OTHER)))
-            notifier.send(notifier.compose(incident(), [], None), NOW)  # type: ignore[arg-type]
+            notifier.send(notifier.compose(incident(), Notice()), {}, NOW)  # type: ignore[arg-type]
         assert there.received[0].signature.ok
 
 
 @pytest.mark.parametrize("status", [429, 500, 502, 503, 408])
 def test_what_may_work_later_is_retryable(status):
     with receiver((status, {"retry-after": "17"})) as there, pytest.raises(Retryable, match=str(status)) as caught:
-        webhook(there.url).send(Delivery("a", "on-call", "i", "opened", b"{}"), NOW)
+        webhook(there.url).send(Delivery("a", "on-call", "i", "opened", b"{}", T0), {}, NOW)
     assert caught.value.retry_after_s == 17
 
 
@@ -136,14 +139,14 @@ def test_what_may_work_later_is_retryable(status):
 def test_what_will_never_work_tells_the_operator(status):
     answer = (status, {"location": "http://127.0.0.1:1/"})
     with receiver(answer) as there, pytest.raises(Permanent, match=rf"HTTP {status}.*; operator action: "):
-        webhook(there.url).send(Delivery("a", "on-call", "i", "opened", b"{}"), NOW)
+        webhook(there.url).send(Delivery("a", "on-call", "i", "opened", b"{}", T0), {}, NOW)
     assert len(there.received) == 1
 
 
 def test_nobody_listening_is_retryable_and_the_address_is_not_told():
     url = closed_port() + "token-hunter2"
     with pytest.raises(Retryable, match=r"^notify\.webhooks\.on-call: ConnectError") as caught:
-        webhook(url).send(Delivery("a", "on-call", "i", "opened", b"{}"), NOW)
+        webhook(url).send(Delivery("a", "on-call", "i", "opened", b"{}", T0), {}, NOW)
     assert "hunter2" not in str(caught.value)
 
 
@@ -155,8 +158,8 @@ def test_a_bad_address_is_refused_at_start(url):
 
 def test_only_the_kinds_asked_for_are_composed():
     notifier = webhook("http://x/", kinds=("resolved",))
-    assert notifier.compose(incident(1), [], None) is None
-    assert notifier.compose(incident(2, Phase.RESOLVED), [], None) is not None
+    assert notifier.compose(incident(1), Notice()) is None
+    assert notifier.compose(incident(2, Phase.RESOLVED), Notice()) is not None
 
 
 def test_retry_after_is_bounded():
@@ -170,7 +173,7 @@ def test_retry_after_is_bounded():
 
 def test_the_same_delivery_is_kept_once():
     outbox = Outbox(":memory:")
-    delivery = Delivery("inc.1", "hook", "inc", "opened", b"{}")
+    delivery = Delivery("inc.1", "hook", "inc", "opened", b"{}", T0)
     assert outbox.enqueue(delivery, NOW)
     assert not outbox.enqueue(delivery, NOW + 1)
     outbox.delivered(delivery, NOW, "HTTP 200")
@@ -181,7 +184,7 @@ def test_the_same_delivery_is_kept_once():
 def test_what_is_pending_survives_a_restart(tmp_path):
     path = tmp_path / "state" / "outbox.sqlite"
     first = Outbox(path)
-    delivery = Delivery("inc.1", "hook", "inc", "opened", b"\x00body")
+    delivery = Delivery("inc.1", "hook", "inc", "opened", b"\x00body", T0)
     first.enqueue(delivery, NOW)
     first.postponed(delivery, NOW, Retryable("down", 0))
     first.close()
@@ -193,9 +196,9 @@ def test_what_is_pending_survives_a_restart(tmp_path):
 
 def test_a_resolved_never_overtakes_its_opened():
     outbox = Outbox(":memory:")
-    opened = Delivery("inc.1", "hook", "inc", "opened", b"1")
-    resolved = Delivery("inc.2", "hook", "inc", "resolved", b"2")
-    other = Delivery("oth.1", "hook", "oth", "opened", b"3")
+    opened = Delivery("inc.1", "hook", "inc", "opened", b"1", T0)
+    resolved = Delivery("inc.2", "hook", "inc", "resolved", b"2", T0)
+    other = Delivery("oth.1", "hook", "oth", "opened", b"3", T0)
     for one in (opened, resolved, other):
         outbox.enqueue(one, NOW)
     assert [entry.delivery for entry in outbox.due(NOW, ["hook"])] == [opened, other]
@@ -214,7 +217,7 @@ def test_waits_double_up_to_a_bound_and_honour_retry_after():
 
 def test_a_delivery_that_grows_too_old_is_given_up():
     outbox = Outbox(":memory:", give_up_after_ms=60_000)
-    delivery = Delivery("inc.1", "hook", "inc", "opened", b"1")
+    delivery = Delivery("inc.1", "hook", "inc", "opened", b"1", T0)
     outbox.enqueue(delivery, NOW)
     now = NOW
     while outbox.find(delivery).state == "pending":
@@ -228,7 +231,7 @@ def test_a_delivery_that_grows_too_old_is_given_up():
 def test_old_deliveries_are_forgotten_but_not_an_incidents_last_word():
     outbox = Outbox(":memory:")
     for number in (1, 2):
-        delivery = Delivery(f"inc.{number}", "hook", "inc", "opened", b"")
+        delivery = Delivery(f"inc.{number}", "hook", "inc", "opened", b"", T0)
         outbox.enqueue(delivery, NOW)
         outbox.delivered(delivery, NOW, "HTTP 200")
     assert outbox.forget(NOW + 1) == 1
@@ -242,8 +245,9 @@ def test_from_a_failing_receiver_to_a_delivery():
     with receiver((503, {"retry-after": "30"}), (500, {})) as there:
         outbox = Outbox(":memory:")
         dispatcher = Dispatcher(outbox, [webhook(there.url)])
-        assert dispatcher.notify(incident(), [fix()], NOW) == 1
-        assert dispatcher.notify(incident(), [fix()], NOW) == 0
+        assert len(dispatcher.notify(incident(), TOLD, NOW)) == 1
+        assert len(dispatcher.notify(incident(), TOLD, NOW)) == 1
+        assert outbox.pending() == 1
         assert [one.state for one in dispatcher.run_due(NOW)] == ["pending"]
         assert dispatcher.run_due(NOW + 29_000) == []
         later = outbox.next_due_ms()
@@ -259,7 +263,7 @@ def test_a_dead_receiver_holds_up_nobody_and_is_tried_once_a_round():
         dead = webhook(closed_port(), name="dead")
         dispatcher = Dispatcher(Outbox(":memory:"), [dead, webhook(there.url)])
         for number in range(3):
-            dispatcher.notify(incident(id=f"inc-{number}"), [], NOW)
+            dispatcher.notify(incident(id=f"inc-{number}"), Notice(), NOW)
         states = [(one.delivery.notifier, one.state) for one in dispatcher.run_due(NOW)]
     assert states.count(("on-call", "delivered")) == 3 and states.count(("dead", "pending")) == 1
 
@@ -271,8 +275,8 @@ def alertmanager(url: str) -> AlertmanagerNotifier:
 def test_alertmanager_gets_an_alert_and_its_end():
     with receiver() as there:
         dispatcher = Dispatcher(Outbox(":memory:"), [alertmanager(there.url)])
-        dispatcher.notify(incident(1), [fix()], NOW)
-        dispatcher.notify(incident(2, Phase.RESOLVED), [fix()], NOW)
+        dispatcher.notify(incident(1), TOLD, NOW)
+        dispatcher.notify(incident(2, Phase.RESOLVED), replace(TOLD, before=face_of(incident(1))), NOW)
         assert [one.state for one in dispatcher.run_due(NOW)] == ["delivered", "delivered"]
     first, last = (msgspec.json.decode(one.body) for one in there.received)
     assert [one.path for one in there.received] == ["/api/v2/alerts"] * 2
@@ -291,9 +295,10 @@ def test_alertmanager_gets_an_alert_and_its_end():
 def test_alertmanager_ends_the_alert_under_labels_that_changed():
     outbox = Outbox(":memory:")
     dispatcher = Dispatcher(outbox, [alertmanager("http://127.0.0.1:1")])
-    dispatcher.notify(incident(1), [], NOW)
-    dispatcher.notify(incident(2, severity=Severity.WARNING), [], NOW)
-    dispatcher.notify(incident(3, severity=Severity.WARNING), [], NOW)
+    warning = incident(2, severity=Severity.WARNING)
+    dispatcher.notify(incident(1), Notice(), NOW)
+    dispatcher.notify(warning, Notice((), face_of(incident(1))), NOW)
+    dispatcher.notify(replace(warning, revision=3), Notice((), face_of(warning)), NOW)
     bodies = [msgspec.json.decode(entry.delivery.body) for entry in outbox.entries()]
     assert [len(body) for body in bodies] == [1, 2, 1]
     assert bodies[1][0]["labels"]["severity"] == "warning" and "endsAt" not in bodies[1][0]
@@ -303,13 +308,13 @@ def test_alertmanager_ends_the_alert_under_labels_that_changed():
 def test_a_firing_alert_is_sent_again_until_it_is_resolved():
     with receiver() as there:
         dispatcher = Dispatcher(Outbox(":memory:"), [alertmanager(there.url)])
-        dispatcher.notify(incident(1), [], NOW)
+        dispatcher.notify(incident(1), Notice(), NOW)
         dispatcher.run_due(NOW)
         assert dispatcher.refresh(NOW + 239_000) == 0
         assert dispatcher.refresh(NOW + 240_000) == 1
         dispatcher.run_due(NOW + 240_000)
         assert dispatcher.refresh(NOW + 480_000) == 1
-        dispatcher.notify(incident(2, Phase.RESOLVED), [], NOW + 480_001)
+        dispatcher.notify(incident(2, Phase.RESOLVED), Notice(), NOW + 480_001)
         dispatcher.run_due(NOW + 480_001)
         assert dispatcher.refresh(NOW + 10**9) == 0
     assert len(there.received) == 4
@@ -325,6 +330,6 @@ def test_notifiers_are_built_from_settings():
 
 def test_entities_without_a_cause_are_labelled_by_the_first():
     notifier = alertmanager("http://am")
-    delivery = notifier.compose(incident(ranking=Ranking((), "none"), entities=(GATEWAY, ORDERS)), [], None)
+    delivery = notifier.compose(incident(ranking=Ranking((), "none"), entities=(GATEWAY, ORDERS)), Notice())
     assert delivery is not None
     assert msgspec.json.decode(delivery.body)[0]["labels"]["entity"] == GATEWAY
