@@ -42,6 +42,7 @@ _LONGEST: Final = 8_192  # bytes of a message; a longer one is read the slow way
 _MAX_TIMES: Final = 10_000
 _BEFORE: Final = bytes(64)
 _QUOTE: Final = 0x22
+_HIGH_BITS: Final = np.uint64(0x8080808080808080)
 _OUTSIDE: Final = -1  # the time of a message whose time cannot be read
 
 Bytes = NDArray[np.uint8]
@@ -66,6 +67,8 @@ class _Shape:
         self.behind = behind
         self.size = len(before) + _TIME_BYTES + len(between)  # from `before` up to the value
         self.time_at = len(before)
+        at = -self.size % 8 + len(before)
+        self.time_words = slice(at // 8, (at + _TIME_BYTES + 7) // 8)
         padded = -self.size % 8
         text = bytes(padded) + before + bytes(_TIME_BYTES) + between
         wanted = bytes(padded) + b"\xff" * len(before) + bytes(_TIME_BYTES) + b"\xff" * len(between)
@@ -153,8 +156,8 @@ class Shapes:
         for place, mask, word in shape.words:
             fits &= text[:, place] & mask == word
         if not fits.all():
-            at, start, length = at[fits], start[fits], length[fits]
-        ts_ms = self._times_at(batch, start - (shape.size - shape.time_at))
+            at, start, length, text = at[fits], start[fits], length[fits], text[fits]
+        ts_ms = self._times_at(batch, start - (shape.size - shape.time_at), text[:, shape.time_words])
         values, usable = batch.numbers_at(at, start, length)
         usable &= ts_ms != _OUTSIDE
         if not usable.all():
@@ -169,13 +172,18 @@ class Shapes:
         learnable = np.column_stack([at.astype(np.uint64), hashes, checks, rest_at.astype(np.uint64)])[~known]
         return Recognised(at[known], numbers[known], ts_ms[known], values[known], learnable)
 
-    def _times_at(self, batch: _Batch, places: Ints) -> Ints:
-        """Return (N,) the times that stand at places; each text is read once, and a scrape has one for all."""
+    def _times_at(self, batch: _Batch, places: Ints, words: Hashes) -> Ints:
+        """Return (N,) the times that stand at places (in `words`, with what is the same everywhere).
+
+        Each text is read once, and a scrape has one for all.
+        """
         if not len(places):
             return places
-        low, middle, high = (batch.word(places + by) for by in (0, 8, 12))
-        changed = np.flatnonzero((low[1:] != low[:-1]) | (middle[1:] != middle[:-1]) | (high[1:] != high[:-1])) + 1
-        starts = np.r_[0, changed]
+        changed = np.zeros(len(places), np.bool_)
+        changed[0] = True
+        for word in words.T:
+            changed[1:] |= word[1:] != word[:-1]
+        starts = np.flatnonzero(changed)
         joined = batch.joined
         texts = [joined[place : place + _TIME_BYTES] for place in places[starts].tolist()]
         self._read_times(texts)
@@ -204,10 +212,6 @@ class _Batch:
         self.sizes = self.column.bin.size().to_numpy().astype(np.int64)
         self.ends = np.cumsum(self.sizes) + len(_BEFORE)
 
-    def word(self, places: Ints) -> Hashes:
-        """Return (N,) the 8 bytes at each place."""
-        return self._at(places, "<u8")
-
     def words(self, places: Ints, width: int) -> Hashes:
         """Return (N, width / 8) the bytes at each place."""
         return self._at(places, f"V{width}").view(np.uint64).reshape(len(places), width // 8)
@@ -217,17 +221,17 @@ class _Batch:
         behind = np.frombuffer(shape.behind, "<u2")[0]
         if shape.first:
             start = self.ends[at] - self.sizes[at] + shape.size
-            bits = _quotes(self._at(np.minimum(start, len(self.joined) - 32), "V32"))
+            bits, plain = _quotes(self._at(np.minimum(start, len(self.joined) - 32), "V32"))
             length = 32 - _bit_length(bits)
             ends = start + length
-            fits = (bits != 0) & (self.ends[at] - ends > 4)
+            fits = plain & (bits != 0) & (self.ends[at] - ends > 4)
             fits &= self._at(np.minimum(ends, len(self.joined) - 2), "<u2") == behind
         else:
             ends = self.ends[at] - len(shape.behind)
-            bits = _quotes(self._at(np.maximum(ends - 32, 0), "V32"))
+            bits, plain = _quotes(self._at(np.maximum(ends - 32, 0), "V32"))
             length = _bit_length(bits & -bits) - 1
             start = ends - length
-            fits = (bits != 0) & (self._at(np.maximum(ends, 0), "<u2") == behind)
+            fits = plain & (bits != 0) & (self._at(np.maximum(ends, 0), "<u2") == behind)
             fits &= start - shape.size > self.ends[at] - self.sizes[at]
         fits &= length <= _VALUE_BYTES
         return (at, start, length) if fits.all() else (at[fits], start[fits], length[fits])
@@ -261,10 +265,14 @@ class _Batch:
         return np.ndarray((len(self.joined) - size + 1,), dtype, self.joined, 0, (1,))[places]
 
 
-def _quotes(texts: NDArray[Any]) -> Ints:
-    """Return (N,) where quotes are in 32 bytes: a bit each, the first byte's the highest."""
+def _quotes(texts: NDArray[Any]) -> tuple[Ints, NDArray[np.bool_]]:
+    """Return (N,) where quotes are in 32 bytes, a bit each, the first byte's the highest; and which are all ASCII."""
     quotes = texts.view(np.uint8).reshape(len(texts), 32) == _QUOTE
-    return np.packbits(quotes, axis=1).view(">u4").ravel().astype(np.int64)
+    high = texts.view(np.uint64).reshape(len(texts), 4) & _HIGH_BITS
+    plain = np.ones(len(texts), np.bool_)
+    if high.any():
+        plain &= ~high.any(axis=1)
+    return np.packbits(quotes, axis=1).view(">u4").ravel().astype(np.int64), plain
 
 
 def _bit_length(numbers: Ints) -> Ints:

@@ -71,9 +71,9 @@ class PrometheusAdapter:
         """Return one row a sample, and a dead letter for each message that is none."""
         self._known.make_room()
         found = self._known.shapes.recognised(bodies)
-        quick = _numbered(found, self._known.table)
         if len(found.at) == len(bodies):
-            return Decoded(_with_offsets(quick, offsets))
+            return Decoded(_numbered(found, self._known.table, _array(offsets)))
+        quick = _numbered(found, self._known.table, found.at)
         rest = np.delete(np.arange(len(bodies)), found.at)
         read = self._read(bodies, rest, found, input)
         letters = [replace(one, offset=int(offsets[one.offset])) for one in read.letters]
@@ -94,12 +94,16 @@ class PrometheusAdapter:
         return read
 
 
-def _numbered(found: Recognised, table: SeriesTable) -> Numbered:
-    """Return rows with the positions of their messages as offsets."""
+def _numbered(found: Recognised, table: SeriesTable, offsets: Ints) -> Numbered:
     value = np.where(np.isfinite(found.values), found.values, np.nan)
-    series = found.numbers.astype(np.uint32)
-    frame = pl.DataFrame({"ts_ms": found.ts_ms, "offset": found.at, "value": value, "series": series}, schema=NUMBERED)
-    return Numbered(frame, table.names)
+    columns = (found.ts_ms, offsets, value, found.numbers.astype(np.uint32))
+    return Numbered(pl.DataFrame(list(map(pl.Series, NUMBERED, columns))), table.names)
+
+
+def _array(offsets: Sequence[int]) -> Ints:
+    if isinstance(offsets, range):
+        return np.arange(offsets.start, offsets.stop, offsets.step)
+    return np.asarray(offsets, np.int64)
 
 
 def _merged(quick: Numbered, read: Rows) -> Rows:
@@ -112,6 +116,5 @@ def _merged(quick: Numbered, read: Rows) -> Rows:
 def _with_offsets(rows: Rows, offsets: Sequence[int]) -> Rows:
     """Return rows with the offsets of their messages in place of the positions."""
     frame = rows.frame if isinstance(rows, Numbered) else rows
-    given = np.arange(offsets.start, offsets.stop, offsets.step) if isinstance(offsets, range) else np.asarray(offsets)
-    frame = frame.with_columns(offset=pl.Series(given.astype(np.int64, copy=False)[frame["offset"].to_numpy()]))
+    frame = frame.with_columns(offset=pl.Series(_array(offsets)[frame["offset"].to_numpy()]))
     return replace(rows, frame=frame) if isinstance(rows, Numbered) else frame
