@@ -152,6 +152,13 @@ def service_of(unit: Path) -> dict[str, str]:
     return dict(parser["Service"])
 
 
+def command_of(unit: Path, instance: str) -> list[str]:
+    """Return the words that systemd would start, for an instance of the unit."""
+    service = service_of(unit)
+    name, _, value = service.get("Environment", "").partition("=")
+    return service["ExecStart"].replace("%i", instance).replace(f"${{{name}}}", value).split()
+
+
 @pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.name)
 def test_systemd_takes_the_unit(unit: Path, tmp_path: Path) -> None:
     analyze = shutil.which("systemd-analyze")
@@ -177,7 +184,7 @@ def test_units_start_again_but_not_with_wrong_settings(unit: Path) -> None:
 
 @pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.name)
 def test_what_units_set_are_settings(unit: Path) -> None:
-    words = service_of(unit)["ExecStart"].replace("%i", "9108").split()
+    words = command_of(unit, "9108")
     flags = [words[at + 1] for at, word in enumerate(words) if word == "--set"]
     settings = load_settings(None, {}, flags)
     assert str(settings.store.folder) == f"/var/lib/{service_of(unit)['StateDirectory'].replace('%i', '9108')}"
