@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from engine.errors import ConfigError
 from engine.runners.kafka.config import KafkaConfig, RetentionHours, Telemetry
+from engine.runners.kafka.credentials import check_security
 from ingest.identity import Identity
 from ingest.registry import format_of
 from ingest.scrub import Scrubber
+from opsbrain.secrets import Secret
 from opsbrain.settings import Settings, TelemetryTopic
 from opsbrain.wiring import scrubber_of
 
@@ -48,8 +51,16 @@ def kafka_config(settings: Settings, *, needs_telemetry: bool = False) -> KafkaC
         session_timeout_s=kafka.session_timeout_s,
         checkpoint_every_s=kafka.checkpoint_every_s,
         idle_after_s=settings.pipeline.idle_after_s,
-        security={name: secret.reveal(f"kafka.security.{name}") for name, secret in kafka.security.items()},
+        memory_limit_bytes=settings.worker.memory_limit_mb << 20,
+        security=security_of(kafka.security),
     )
+
+
+def security_of(told: Mapping[str, Secret]) -> dict[str, str]:
+    """Return the security settings with their values; raise ConfigError for one that our clients cannot follow."""
+    revealed = {name: secret.reveal(f"kafka.security.{name}") for name, secret in told.items()}
+    check_security(revealed)
+    return revealed
 
 
 def _telemetry(number: int, one: TelemetryTopic, identity: Identity, scrubber: Scrubber) -> Telemetry:

@@ -50,6 +50,11 @@ class Secure:
     password: str
     certificates: Path
 
+    @property
+    def bootstrap(self) -> str:
+        """Return the address for whoever prepares a test."""
+        return self.plain
+
     def security(self, way: str, user: str = "root") -> dict[str, str]:
         """Return librdkafka's settings for a way in: `tls`, `mtls`, `scram` or `password`."""
         ca = {"ssl.ca.location": str(self.certificates / "ca.crt")}

@@ -61,7 +61,7 @@ def test_nothing_is_wrong_where_all_is_well() -> None:
 @pytest.mark.parametrize(
     ("topic", "changed", "says"),
     [
-        ("logs", {"partitions": 0}, "failed: is not there, and workers wait for it; have its shipper make it, or: kafka"),
+        ("logs", {"partitions": 0}, "failed: is not there, and workers wait for it; have its shipper make it, or: "),
         ("logs", {"partitions": 0, "hidden": True, "rights": None}, "failed: is not to be seen by this user"),
         ("logs", {"leaderless": 2}, "failed: 2 partitions without a leader"),
         ("logs", {"settings": {"cleanup.policy": "compact"}}, "warning: is compacted"),
