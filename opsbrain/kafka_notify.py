@@ -79,7 +79,8 @@ class NotifyRole:
 
     def positions(self) -> dict[Partition, int]:
         """Return where it stands in the partitions that the group has given; what is owed lies before."""
-        return {key: self._ledgers[key].position if key in self._ledgers else COMMITTED for key in self._given}
+        ledgers = dict(self._ledgers)  # asked from another thread
+        return {key: ledgers[key].position if key in ledgers else COMMITTED for key in self._given}
 
     def run(self, stopped: Callable[[], bool]) -> None:
         """Run until stopped."""
@@ -110,8 +111,9 @@ class NotifyRole:
     def _round(self) -> None:
         self._lease.renew()
         self._poll()
-        self._enqueue()  # 1
-        self._shelf.save(self._meters)  # 2
+        with self._meters.all.stage(NOTIFY):
+            self._enqueue()  # 1
+            self._shelf.save(self._meters)  # 2
         if time.monotonic() - self._committed_s >= _COMMIT_EVERY_S:
             self._commit(self._ledgers)  # 4
             self._committed_s = time.monotonic()

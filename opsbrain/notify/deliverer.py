@@ -12,7 +12,7 @@ from typing import Final
 from engine.errors import OpsBrainError
 from opsbrain.notify.delivery import Notifier
 from opsbrain.notify.dispatch import Dispatcher
-from opsbrain.notify.meters import NotifyMeters
+from opsbrain.notify.meters import NOTIFY, NotifyMeters
 from opsbrain.notify.outbox import Entry, Outbox
 from opsbrain.notify.trouble import Trouble
 
@@ -101,7 +101,8 @@ class _Courier:
     def _run(self) -> None:
         while not self.stopping:
             self.woken.clear()
-            pause_s = self.round(self._clock())
+            with self._meters.all.stage(NOTIFY):
+                pause_s = self.round(self._clock())
             self._after_round()
             self.woken.wait(pause_s)
 
