@@ -33,17 +33,21 @@ def check_receivers(notify: Notify) -> Iterator[Finding]:
 
 def _try(key: str, url: str) -> Finding:
     """Return whether a connection comes about; the address may be a secret and is not shown."""
-    parts = urlsplit(url)
-    host = parts.hostname or ""
-    if parts.scheme in urllib.request.getproxies() and not urllib.request.proxy_bypass(host):
+    try:
+        parts = urlsplit(url)
+        scheme, host, port = parts.scheme, parts.hostname or "", parts.port or _PORTS[parts.scheme]
+    except (ValueError, KeyError):
+        return Finding(key, "failed", f"cannot be reached: {key}.url is no address of http or https")
+    if scheme in urllib.request.getproxies() and not urllib.request.proxy_bypass(host):
         return Finding(key, "note", "goes through a proxy of the environment; not tried")
     try:
-        _connect(parts.scheme, host, parts.port or _PORTS.get(parts.scheme, 443))
+        _connect(scheme, host or "none.invalid", port)
     except ssl.SSLCertVerificationError as error:
         return Finding(key, "failed", f"its certificate is refused: {error.verify_message}; see {key}.url")
-    except (OSError, ValueError) as error:
-        reason = (isinstance(error, OSError) and error.strerror) or str(error) or "no answer"
-        return Finding(key, "failed", f"cannot be reached: {reason}; see {key}.url and the way there")
+    except OSError as error:
+        return Finding(
+            key, "failed", f"cannot be reached: {error.strerror or 'no answer'}; see {key}.url, and the way there"
+        )
     return Finding(key, "ok", "can be reached")
 
 

@@ -16,6 +16,7 @@ from engine import messages as streams
 from engine.runners.kafka.config import LARGEST_MESSAGE_BYTES, OUR_STREAMS, SNAPSHOTS, KafkaConfig
 
 _HOUR_MS: Final = 3_600_000
+_WEEK_MS: Final = 168 * _HOUR_MS
 _CONCLUSIONS: Final = (streams.ANOMALIES, streams.INCIDENTS, streams.FIXES)
 _REFUSED: Final = (streams.LATE, streams.DEADLETTERS)
 _MOST_COPIES: Final = 3  # one may be down for maintenance while another one fails
@@ -74,7 +75,14 @@ def _settings_of(config: KafkaConfig, stream: str) -> dict[str, str]:
         return {**_COMMON, **_SNAPSHOTS}
     hours = config.retention_hours
     kept = hours.conclusions if stream in _CONCLUSIONS else hours.refused if stream in _REFUSED else hours.steps
-    return {**_COMMON, "cleanup.policy": "delete", "retention.ms": str(kept * _HOUR_MS), "retention.bytes": "-1"}
+    return {
+        **_COMMON,
+        "cleanup.policy": "delete",
+        "retention.ms": str(kept * _HOUR_MS),
+        "retention.bytes": "-1",
+        # only whole segments are deleted: in a quiet topic one must not stay open for longer than it is kept
+        "segment.ms": str(min(max(kept * _HOUR_MS // 4, _HOUR_MS), _WEEK_MS)),
+    }
 
 
 def differences(plan: TopicPlan, found: Mapping[str, str]) -> Iterator[Difference]:

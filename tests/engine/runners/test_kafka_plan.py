@@ -37,6 +37,9 @@ def test_each_class_of_topic_is_kept_as_long_as_settings_say() -> None:
     assert {name for name, hours in kept.items() if hours == 3} == {"opsbrain.late", "opsbrain.deadletters"}
     assert kept["opsbrain.features"] == kept["opsbrain.spans"] == kept["opsbrain.history"] == 1
     assert len(plans) == 13
+    assert all(
+        int(one.settings["segment.ms"]) <= max(kept[one.name], 1) * HOUR_MS for one in plans if kept[one.name] > 0
+    )
 
 
 def test_snapshots_alone_are_compacted_and_not_deleted_by_age() -> None:
@@ -48,7 +51,7 @@ def test_snapshots_alone_are_compacted_and_not_deleted_by_age() -> None:
 
 def test_a_topic_that_is_as_it_should_be_has_no_differences() -> None:
     for plan in plan_of(config(), 3):
-        assert list(differences(plan, {**plan.settings, "segment.ms": "1"})) == []
+        assert list(differences(plan, {**plan.settings, "segment.index.bytes": "1"})) == []
         assert list(differences(plan, {})) == []  # a broker that does not tell
 
 
