@@ -41,7 +41,7 @@ GAUGES: Final[Mapping[str, tuple[tuple[str, ...], str]]] = {
     names.LAG: (("role", "topic", "partition"), "Messages in the broker that this worker has not taken yet."),
     names.ASSIGNED: (("role",), "Partitions that the group has given to this worker."),
     names.BROKER_CONNECTED: ((), "1 while a broker answers, else 0."),
-    names.PAUSED: ((), "1 while nothing is read because memory is short, else 0."),
+    names.PAUSED: ((), "1 while telemetry is left in the broker, because memory is short or detection behind; else 0."),
     names.MEMORY_LIMIT: ((), "Memory that the process keeps below."),
     names.WATERMARK_DELAY: (("input",), "How far the end of the last closed window of an input is behind the clock."),
     names.CHECKPOINT_AGE: (("role",), "How long ago all that a role had taken was committed."),
