@@ -220,6 +220,22 @@ def test_whoever_may_not_create_topics_is_given_the_commands(secure: Secure, cap
     assert PASSWORD not in "".join(told)
 
 
+def test_topics_can_be_made_ahead(secure: Secure) -> None:
+    from confluent_kafka.admin import AdminClient
+
+    prefix = f"ahead-{time.time_ns()}."
+    flags = ("--set", f"kafka.bootstrap={secure.plain}", "--set", f"kafka.topic_prefix={prefix}")
+    printed = opsbrain("doctor", "--topics", *flags)
+    assert printed.returncode == 0 and printed.stdout.count("kafka-topics.sh ") == 13, printed.stderr
+    admin = AdminClient({"bootstrap.servers": secure.plain})
+    assert not any(one.startswith(prefix) for one in admin.list_topics(timeout=20).topics)
+    made = opsbrain("doctor", "--create-topics", "--set", "http.port=0", "--json", *flags)
+    found = {one["name"]: one["outcome"] for one in json.loads(made.stdout)["findings"]}
+    assert found["our topics"] == found["clock of the broker"] == "ok"
+    there = admin.list_topics(timeout=20).topics
+    assert sum(one.startswith(prefix) for one in there) == 13
+
+
 def test_the_times_of_telemetry_are_seen(secure: Secure) -> None:
     from confluent_kafka import Producer
 
