@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+import numpy as np
 import polars as pl
 
 from engine.numbered import Numbered, Rows
@@ -36,8 +37,7 @@ def not_from_the_future(
 def _judged(
     rows: pl.DataFrame, offsets: Sequence[int], received_ms: Sequence[int], input: str, ahead_ms: int
 ) -> tuple[pl.DataFrame, list[DeadLetter]]:
-    known = [time for time in received_ms if time > 0]
-    if rows.is_empty() or not known or int(rows["ts_ms"].to_numpy().max()) <= min(known):
+    if rows.is_empty() or not _any_ahead(rows, offsets, received_ms):
         return rows, []
     came = pl.DataFrame({"offset": offsets, "came_ms": received_ms}, schema={"offset": pl.Int64, "came_ms": pl.Int64})
     judged = rows.join(came.unique("offset"), on="offset", how="left", maintain_order="left")
@@ -55,6 +55,17 @@ def _judged(
         .iter_rows()
     ]
     return rows.filter(~early), letters
+
+
+def _any_ahead(rows: pl.DataFrame, offsets: Sequence[int], received_ms: Sequence[int]) -> bool:
+    """Return whether a row lies after its message came in."""
+    came = np.fromiter(received_ms, np.int64, len(received_ms))
+    came[came <= 0] = np.iinfo(np.int64).max
+    times = rows["ts_ms"].to_numpy()
+    if not len(came) or int(times.max()) <= int(came.min()):
+        return False
+    places = np.searchsorted(np.asarray(offsets, np.int64), rows["offset"].to_numpy())
+    return bool((times > came[places]).any())
 
 
 def _why(ahead_ms: int) -> str:

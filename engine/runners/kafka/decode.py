@@ -25,6 +25,7 @@ from engine.flow import INPUTS_GO_TO
 from engine.messages import Message
 from engine.repeats import request_hash
 from engine.runners.kafka.accounts import DECODE, DecodeAccounts
+from engine.runners.kafka.arrived import by_partition, plain
 from engine.runners.kafka.bounds import bounds_of
 from engine.runners.kafka.config import END, MARK_HEADER, RECORDED, REQUEST_HEADER, KafkaConfig
 from engine.runners.kafka.decoder import Committed, Decoder, Input, committed_of, committed_text
@@ -125,7 +126,8 @@ class DecodeLoop:
                 if self._commit(self._inputs.values()):
                     self._idle()
                 committed_s = time.monotonic()
-        self._commit(self._inputs.values())
+        if self._meters.value(BROKER_CONNECTED, 1):  # else a commit would wait as long as the session
+            self._commit(self._inputs.values())
 
     def _brake(self) -> None:
         """Leave telemetry in the broker for a while, or take it up again. The group is told nothing of it."""
@@ -147,15 +149,12 @@ class DecodeLoop:
                     one.at_end_since_s = now_s
 
     def _poll(self) -> None:
-        arrived: dict[tuple[str, int], list[KafkaMessage]] = {}
         with self._meters.stage("consume"):
             consumed = self._consumer.consume(self._batch, POLL_S)
-        for message in consumed:
-            if message.topic() is not None:
-                arrived.setdefault((message.topic(), message.partition()), []).append(message)
-            elif (error := message.error()) is not None and error.fatal():
-                self.accounts.error("broker")
-                raise raised(error, "cannot read")  # others are a broker that is away for a while
+        with self._meters.stage("sort"):
+            arrived = by_partition(consumed)
+        if sum(map(len, arrived.values())) < len(consumed):
+            self._mind_errors(consumed)
         if sample := consumed[:_SAMPLE]:
             mean_bytes = sum(len(one) for one in sample) / len(sample)
             self._batch = max(_SAMPLE, min(BATCH, int(self._batch_bytes / max(mean_bytes, 1))))
@@ -163,9 +162,20 @@ class DecodeLoop:
             if (input := self._inputs.get(key)) is not None:
                 self._produce(self._taken(input, messages))
 
+    def _mind_errors(self, consumed: Sequence[KafkaMessage]) -> None:
+        for message in consumed:
+            if message.topic() is None and (error := message.error()) is not None and error.fatal():
+                self.accounts.error("broker")
+                raise raised(error, "cannot read")  # others are a broker that is away for a while
+
     def _taken(self, input: Input, messages: Sequence[KafkaMessage]) -> list[Message]:
         from confluent_kafka import KafkaError
 
+        with self._meters.stage("sort"):
+            columns = plain(messages)
+        if columns is not None:
+            input.at_end_since_s = None
+            return self._decoder.take(input, columns.offsets, columns.bodies, False, columns.received_ms)
         offsets: list[int] = []
         bodies: list[bytes] = []
         received: list[int] = []

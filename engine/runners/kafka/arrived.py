@@ -1,0 +1,66 @@
+"""Takes what `consume` returned apart: messages of one partition as columns, without touching a message twice.
+
+Most messages are a body and nothing else. A column of each thing that could make one special is made with one call a
+message, and looked at as a whole; only where something is special are messages looked at one by one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from operator import itemgetter
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from confluent_kafka import Message
+
+_time = itemgetter(1)
+
+
+@dataclass(frozen=True, slots=True)
+class Plain:
+    """Messages that are bodies and nothing else, aligned; `received_ms` is 0 or less where a message has no time."""
+
+    offsets: Sequence[int]
+    bodies: list[bytes]
+    received_ms: list[int]
+
+
+def by_partition(messages: Sequence[Message]) -> dict[tuple[str, int], list[Message]]:
+    """Return messages by topic and partition, in their order; those that have no topic are left out."""
+    import confluent_kafka as kafka
+
+    topics, partitions = list(map(kafka.Message.topic, messages)), list(map(kafka.Message.partition, messages))
+    if topics and topics.count(topics[0]) == len(topics) and partitions.count(partitions[0]) == len(partitions):
+        return {} if topics[0] is None else {(topics[0], int(partitions[0] or 0)): list(messages)}
+    found: dict[tuple[str, int], list[Message]] = {}
+    start = 0
+    for (topic, partition), run in groupby(zip(topics, partitions, strict=True)):
+        end = start + sum(1 for _ in run)
+        if topic is not None:
+            found.setdefault((topic, int(partition or 0)), []).extend(messages[start:end])
+        start = end
+    return found
+
+
+def plain(messages: Sequence[Message]) -> Plain | None:
+    """Return the messages of one partition as columns, None when one of them is an error, a mark or a request."""
+    import confluent_kafka as kafka
+
+    many = len(messages)
+    if list(map(kafka.Message.error, messages)).count(None) < many:
+        return None
+    if list(map(kafka.Message.headers, messages)).count(None) < many:
+        return None
+    bodies = list(map(kafka.Message.value, messages))
+    if bodies.count(None):
+        bodies = [body or b"" for body in bodies]
+    return Plain(_offsets(messages), bodies, list(map(_time, map(kafka.Message.timestamp, messages))))
+
+
+def _offsets(messages: Sequence[Message]) -> Sequence[int]:
+    first, last = int(messages[0].offset() or 0), int(messages[-1].offset() or 0)
+    if last - first == len(messages) - 1:
+        return range(first, last + 1)  # they rise, so there is none between
+    return [int(message.offset() or 0) for message in messages]
