@@ -1,11 +1,16 @@
 """A real broker for the tests of this folder: the one named by $OPSBRAIN_KAFKA, or one of our own on free ports."""
 
 import os
+import re
+import signal
 import socket
 import subprocess
+import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -27,6 +32,33 @@ class Broker:
             pytest.skip("this test kills the broker and does not do so to the one named by $OPSBRAIN_KAFKA")
         return int((self.data / "pid").read_text())
 
+    def kill(self) -> None:
+        """End our own broker without any warning; what is on its disk stays."""
+        pid = self.pid()
+        os.kill(pid, signal.SIGKILL)
+        while Path(f"/proc/{pid}/cmdline").exists() and Path(f"/proc/{pid}/cmdline").read_bytes():
+            time.sleep(0.05)
+
+    def start_again(self) -> None:
+        """Start our own broker on what it had."""
+        assert self.data is not None
+        told = (self.data / "server.properties").read_text()
+        ports = re.search(r"^listeners=PLAINTEXT://127.0.0.1:(\d+),CONTROLLER://127.0.0.1:(\d+)$", told, re.M)
+        assert ports is not None
+        port, controller_port = ports.groups()
+        where = ["--data", str(self.data), "--port", port, "--controller-port", controller_port]
+        started = run("start", *where)
+        assert started.returncode == 0, started.stderr
+
+    @contextmanager
+    def away(self) -> Iterator[None]:
+        """Be without a broker for a while."""
+        self.kill()
+        try:
+            yield
+        finally:
+            self.start_again()
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
@@ -41,6 +73,15 @@ def compiled_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         patch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
         patch.setenv("PYTHONPYCACHEPREFIX", str(tmp_path_factory.getbasetemp() / "pycache"))
         yield
+
+
+@pytest.fixture(scope="session")
+def recorded(broker: Broker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """A recording on two partitions a topic, and what one undisturbed worker made of it (`recorded.Recorded`)."""
+    from tests.kafka.recorded import recorded_on
+
+    with recorded_on(broker, tmp_path_factory.mktemp("recorded")) as made:
+        yield made
 
 
 @pytest.fixture(scope="session")

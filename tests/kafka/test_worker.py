@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -23,58 +21,14 @@ from opsbrain.export import read_export
 from opsbrain.kafka_config import kafka_config
 from opsbrain.notify.receiver import Receiver
 from opsbrain.settings_load import load_settings
-from tests.conftest import ROOT
 from tests.kafka.conftest import Broker, free_ports
 from tests.kafka.exports import bytes_of, differences
-from tests.kafka.workers import Cluster, opsbrain, wait_until, working
-
-RECORDING = ROOT / "opsbrain" / "recordings" / "checkout-lock"
+from tests.kafka.recorded import RECORDING, Recorded, cluster
+from tests.kafka.workers import opsbrain, wait_until, working
 
 SECRET = "whsec_" + "b25seS1mb3ItdGVzdHMtbm90LWEtc2VjcmV0LS0="
 MALFORMED = (b"", b"{", b"\xff\xfe", b"[1]", b'{"log":1}', b"null", b'{"@timestamp":"never","log":"x"}')
 LATE = b'{"@timestamp":1795220000.0,"log":"INFO long ago","kubernetes":{"pod_name":"store-0","namespace_name":"shop"}}'
-
-
-@dataclass
-class Recorded:
-    """The recording on two partitions a topic, and what one undisturbed worker made of it."""
-
-    broker: Broker
-    sent: Sent
-    total: int
-    folder: Path
-    undisturbed: Path
-
-    def cluster(self, name: str, more: str = "") -> Cluster:
-        return cluster(self.broker, self.folder, name, self.sent, more)
-
-
-def cluster(broker: Broker, folder: Path, name: str, sent: Sent, more: str = "", idle_after_s: int = 60) -> Cluster:
-    unique = f"{name}-{time.time_ns()}"  # a broker that stays may hold what an earlier run left
-    return Cluster.over(
-        broker.bootstrap,
-        folder,
-        unique,
-        sent.formats,
-        scope="demo",
-        resolution_s=10,
-        idle_after_s=idle_after_s,
-        more=more,
-    )
-
-
-@pytest.fixture(scope="module")
-def recorded(broker: Broker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Recorded]:
-    folder = tmp_path_factory.mktemp("recorded")
-    shipper = Shipper(broker.bootstrap, 2, prefix=f"{time.time_ns()}.telemetry.")
-    produce_recording(RECORDING, shipper, by_entity=False)
-    sent = shipper.end()
-    total = sum(sent.messages.values())
-    with working(cluster(broker, folder, "undisturbed", sent)) as undisturbed:
-        undisturbed.start()
-        undisturbed.wait_until_done()
-        assert undisturbed.stop() == [0], undisturbed.said()
-        yield Recorded(broker, sent, total, folder, undisturbed.export())
 
 
 def test_workers_conclude_what_the_embedded_replay_concludes(recorded: Recorded, tmp_path: Path) -> None:

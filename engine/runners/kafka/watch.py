@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Collection, Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from engine.runners.kafka.config import KafkaConfig
 from engine.runners.kafka.topics import admin
@@ -22,8 +22,11 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 BROKER: Final = "broker"
+WATCH: Final = "watch"
 EVERY_S: Final = 3.0
 _TIMEOUT_S: Final = 5.0
+_LATEST: Final = -1  # as a time: the end of a topic
+_EARLIEST: Final = -2
 _SAID_AFTER: Final = 2
 
 
@@ -92,9 +95,7 @@ class Watch:
             log.warning("kafka: no broker answers at %s (%s); waiting", self._config.bootstrap, why)
 
     def _standing(self, role: str, keys: list[tuple[str, int]]) -> dict[tuple[str, int], tuple[int, int]]:
-        from confluent_kafka.admin import OffsetSpec
-
-        ends = self._asked(keys, OffsetSpec.latest())
+        ends = self._asked(keys, _LATEST)
         committed = self._known(role, dict.fromkeys(keys, COMMITTED))
         # where nothing is committed yet, what waits is not known; nothing is better than all there ever was
         return {key: (end, at if (at := committed[key]) >= 0 else end) for key, end in ends.items()}
@@ -118,23 +119,22 @@ class Watch:
 
     def _ends(self, keys: Collection[tuple[str, int]]) -> dict[tuple[str, int], int]:
         """Return the offset behind the last message of each; raise KafkaException when no broker answers."""
-        from confluent_kafka.admin import OffsetSpec
-
         if not keys:
             self._admin().list_topics(timeout=_TIMEOUT_S)  # does a broker answer?
-        return self._asked(keys, OffsetSpec.latest())
+        return self._asked(keys, _LATEST)
 
     def _begins(self, keys: Collection[tuple[str, int]]) -> dict[tuple[str, int], int]:
-        from confluent_kafka.admin import OffsetSpec
+        return self._asked(keys, _EARLIEST)
 
-        return self._asked(keys, OffsetSpec.earliest())
+    def _asked(self, keys: Collection[tuple[str, int]], what: int) -> dict[tuple[str, int], int]:
+        from confluent_kafka import KafkaException, TopicPartition
 
-    def _asked(self, keys: Collection[tuple[str, int]], what: Any) -> dict[tuple[str, int], int]:
-        from confluent_kafka import TopicPartition
-
-        asked = {TopicPartition(topic, number): what for topic, number in sorted(keys)}
-        answers = self._admin().list_offsets(asked, request_timeout=_TIMEOUT_S) if asked else {}
-        return {(one.topic, one.partition): int(answer.result().offset) for one, answer in answers.items()}
+        asked = [TopicPartition(topic, number, what) for topic, number in sorted(keys)]
+        # not by the Admin API either: it is the same machinery
+        answers = self._consumer(WATCH).offsets_for_times(asked, timeout=_TIMEOUT_S) if asked else []
+        if wrong := [one.error for one in answers if one.error is not None]:
+            raise KafkaException(wrong[0])
+        return {(one.topic, one.partition): int(one.offset) for one in answers}
 
     def _consumer(self, role: str) -> Consumer:
         """Return a consumer that asks what a role's group has committed, and never joins it."""
