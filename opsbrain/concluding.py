@@ -53,7 +53,7 @@ class Conclusions:
     """Takes what was collected. Order: 1 the store, 2 the outbox. Belongs to the thread that made it.
 
     While `past` says that hours before the start are being worked off, nobody is told: what is over by then is history.
-    Afterwards people hear of what is still open.
+    Afterwards people hear of what is still open. `count` is told how many revisions came.
     """
 
     def __init__(
@@ -63,7 +63,9 @@ class Conclusions:
         notifiers: Sequence[Notifier],
         wake: Callable[[], None],
         past: Callable[[int], bool] | None = None,
+        count: Callable[[int], None] = lambda revisions: None,
     ) -> None:
+        self._count = count
         self._past = past or (lambda now_ms: False)
         self._held_back = past is not None  # also when the process before us was stopped in between
         self._store = store
@@ -74,6 +76,7 @@ class Conclusions:
     def __call__(self, collected: Collected, now_ms: int) -> None:
         """Make everything durable and forget it; wake who delivers when there is something to deliver."""
         incidents = sorted(collected.incidents.values(), key=lambda one: (one.updated_ms, one.id, one.revision))
+        self._count(len(incidents))
         self._dead.take(collected.dead_letters.values(), now_ms)
         collected.drain_into(self._store)  # 1
         if self._past(now_ms):

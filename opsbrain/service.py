@@ -164,7 +164,7 @@ class Service(Served):
         outbox = Outbox(folder / OUTBOX, give_up_after_ms)
         opened.callback(outbox.close)
         told = NotifyMeters(meters, [one.name for one in notifiers])
-        told.round(outbox)
+        told.begin(outbox)
         self._deliverer = Deliverer(
             outbox,
             notifiers,
@@ -180,7 +180,8 @@ class Service(Served):
         backfill = backfill_of(settings, keep, folder, self._clock())
         if backfill is not None:
             self._pulls.append(PullThread(backfill, self._clock))
-        flush = Conclusions(store, outbox, notifiers, self._deliverer.wake, self._past if backfill else None)
+        past = self._past if backfill else None
+        flush = Conclusions(store, outbox, notifiers, self._deliverer.wake, past, told.received)
         self._held = held_by(backfill)
         self._scrubbers = {name: scrubber_of(settings) for name in journals}
         inputs = [Input(name, format_of(name, identity, self._scrubbers[name]), one) for name, one in journals.items()]

@@ -49,6 +49,10 @@ class NotifyMeters:
         with self._lock:
             self._told.errors[kind] += 1
 
+    def begin(self, outbox: Outbox) -> None:
+        """Say what is left over from before; nobody may ever come round where there is no receiver."""
+        self.all.set(OUTBOX_PENDING, outbox.pending())
+
     def round(self, outbox: Outbox, *, waiting: bool = False) -> None:
         """Say that the loop came round; `waiting` says that something that came is not committed yet."""
         now_s = self.all.seconds()

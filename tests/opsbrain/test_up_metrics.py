@@ -77,3 +77,4 @@ def test_a_pipeline_that_stands_still_is_not_healthy(tmp_path: Path) -> None:
         assert answer.status_code == 503 and answer.text.startswith("live has made no progress for 30")
         service._meters.beat("live")
         assert client.get("/healthz").text == "ok\n"
+        assert set(service._meters.beats) == {"live"}  # without receivers nobody delivers, and nothing is late
