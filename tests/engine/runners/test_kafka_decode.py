@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 from engine.messages import Message
 from engine.ports import Decoded
 from engine.runners.kafka.config import Telemetry
-from engine.runners.kafka.decode import _offset
-from engine.runners.kafka.decoder import Committed, Decoder, Input
+from engine.runners.kafka.decoder import Committed, Decoder, Input, committed_text
 from engine.schemas import conform, empty
 from engine.types import DeadLetter
 from engine.window import WindowConfig
@@ -46,8 +45,7 @@ TELEMETRY = Telemetry("logs", Numbers())
 
 
 def commit(input: Input, idle_ms: int = 0) -> tuple[int, Committed]:
-    one = _offset(input, idle_ms)
-    return one.offset, msgspec.json.decode(one.metadata, type=Committed)
+    return input.step.safe_offset(), msgspec.json.decode(committed_text(input, idle_ms), type=Committed)
 
 
 def batches(bodies: list[bytes], start: int, sizes: Sequence[int]) -> list[tuple[list[int], list[bytes]]]:
