@@ -72,7 +72,7 @@ class Watch:
             self._meters.set(BROKER_CONNECTED, 0)
             why = error.args[0].str()
             self._meters.wait(BROKER, f"waiting for the broker at {self._config.bootstrap}: {why}")
-            self._say_away(why)
+            self._say_away()
             return
         self._stood = stood
         self._given = {(role,): len(positions) for role, positions in owned.items()}
@@ -88,11 +88,11 @@ class Watch:
             log.warning("kafka: the broker at %s answers again; going on", self._config.bootstrap)
         self._away = 0
 
-    def _say_away(self, why: str) -> None:
+    def _say_away(self) -> None:
         """Say once that nobody answers; not after one look, since a broker that restarts is no news."""
         self._away += 1
         if self._away == _SAID_AFTER:
-            log.warning("kafka: no broker answers at %s (%s); waiting", self._config.bootstrap, why)
+            log.warning("kafka: no broker answers at %s; waiting", self._config.bootstrap)
 
     def _standing(self, role: str, keys: list[tuple[str, int]]) -> dict[tuple[str, int], tuple[int, int]]:
         ends = self._asked(keys, _LATEST)
