@@ -26,6 +26,7 @@ from opsbrain.commands import (
     up,
     worker,
 )
+from opsbrain.logs import fail
 from opsbrain.output import printable
 
 app = typer.Typer(
@@ -86,5 +87,6 @@ def main(args: Sequence[str] | None = None) -> int:
 
 
 def _fail(text: str, status: int) -> int:
-    sys.stderr.write(f"opsbrain: {printable(text)}\n")
+    if not fail(printable(text)):
+        sys.stderr.write(f"opsbrain: {printable(text)}\n")
     return status

@@ -57,6 +57,15 @@ def tell(settings: Settings, text: str) -> None:
         typer.echo(text)
 
 
+def fail(text: str) -> bool:
+    """Log what ends the process, where logs are for programs; return whether they are."""
+    handlers = logging.getLogger().handlers
+    if not any(isinstance(one.formatter, Discreet) and one.formatter.for_programs for one in handlers):
+        return False
+    logging.getLogger(SAYS).error("%s", text)
+    return True
+
+
 class JsonFormatter(logging.Formatter):
     """Writes a record as one line of JSON."""
 
@@ -83,6 +92,11 @@ class Discreet(logging.Formatter):
         self._inner = inner
         written = {form for one in secrets for form in (one, msgspec.json.encode(one).decode()[1:-1])}
         self._secrets = sorted((one for one in written if len(one) >= _SHORTEST_SECRET), key=len, reverse=True)
+
+    @property
+    def for_programs(self) -> bool:
+        """Return whether the lines are JSON."""
+        return isinstance(self._inner, JsonFormatter)
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line, with every secret in it replaced."""

@@ -7,9 +7,11 @@ import logging
 import re
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
+from opsbrain.cli import main
 from opsbrain.logs import start_logging, tell
 from opsbrain.secrets import Secret
 from opsbrain.settings import Alertmanager, Http, Kafka, Log, Notify, Settings, Webhook
@@ -96,6 +98,19 @@ def test_levels_are_ours_and_leave_libraries_alone(capsys: pytest.CaptureFixture
     logging.getLogger("engine.window").debug("said")
     logging.getLogger("aiokafka").debug("not said")
     assert capsys.readouterr().err == "opsbrain worker: said\n"
+
+
+def test_what_ends_the_process_is_an_object_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("OPSBRAIN_STORE__FOLDER", str(tmp_path))
+    assert main(["up", "--set", "http.host=0.0.0.0", "--set", "log.format=json"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    told = json.loads(line)
+    assert told["level"] == "error" and "set http.token" in told["msg"]
+    start_logging(SETTINGS, "opsbrain")
+    assert main(["up", "--set", "http.host=0.0.0.0"]) == 2
+    assert capsys.readouterr().err.startswith("opsbrain: http.host = 0.0.0.0")
 
 
 def test_where_we_listen_is_told_as_the_log_is(capsys: pytest.CaptureFixture[str]) -> None:

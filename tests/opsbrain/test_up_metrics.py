@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import time
+from dataclasses import replace
 from pathlib import Path
 
 from starlette.testclient import TestClient
@@ -54,6 +56,22 @@ def test_rows_and_requests_are_counted(tmp_path: Path) -> None:
     assert read.value("opsbrain_sent_total", component="receive", of="fluentbit") == 3
     assert read.value("opsbrain_dropped_total", component="receive", reason="404") == 1
     assert 20 < read.value("opsbrain_watermark_delay_seconds", input="fluentbit") < 40
+
+
+def test_a_crowded_metric_is_counted_and_not_named(tmp_path: Path) -> None:
+    crowded = replace(settings(tmp_path), pipeline=Pipeline(resolution_s=10, max_series_per_metric=1))
+    with Service(crowded, lambda: T0) as service:
+        client = TestClient(service._app, base_url=HERE)
+        stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(T0 / 1000))
+        samples = [
+            {"timestamp": stamp, "value": "1", "name": "hits", "labels": {"__name__": "hits", "job": "a", "user": user}}
+            for user in ("one", "two", "three")
+        ]
+        assert client.post("/receive/prometheus-adapter", content=json.dumps(samples)).status_code == 202
+        service.live.drain(T0)
+        text = client.get("/metrics").text
+    assert Scrape.of(text).value("opsbrain_dropped_total", component="decode", reason="label_cardinality") == 2
+    assert "hits" not in text
 
 
 def test_a_token_of_its_own_opens_metrics_and_nothing_else(tmp_path: Path) -> None:
