@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
@@ -14,7 +15,7 @@ from engine.runners.kafka.config import END, MARK_HEADER
 if TYPE_CHECKING:
     from confluent_kafka import Producer
 
-COMPRESSION: Final = "lz4"
+COMPRESSION: Final = os.environ.get("OPSBRAIN_BENCH_COMPRESSION", "lz4")
 _WAITING: Final = 400_000  # messages that may wait for the broker
 _BATCH: Final = 10_000
 _TIMEOUT_S: Final = 120.0
@@ -42,7 +43,9 @@ class Filled:
 class Filler:
     """Fills one topic. Times of messages are the broker's business; bodies are given in the order of each partition."""
 
-    def __init__(self, bootstrap: str, topic: str, partitions: int, compression: str = COMPRESSION) -> None:
+    def __init__(
+        self, bootstrap: str, topic: str, partitions: int, compression: str = COMPRESSION, linger_ms: int = 50
+    ) -> None:
         from confluent_kafka import Producer
 
         self._producer: Producer = Producer(
@@ -50,7 +53,7 @@ class Filler:
                 "bootstrap.servers": bootstrap,
                 "log_level": 0,
                 "compression.type": compression,
-                "linger.ms": 50,
+                "linger.ms": linger_ms,
                 "batch.size": 1_000_000,
                 "queue.buffering.max.messages": 2 * _WAITING,
                 "queue.buffering.max.kbytes": 2_000_000,
@@ -79,6 +82,17 @@ class Filler:
         self.filled.messages[partition] += 1
         self.filled.items += items
         self.filled.bytes += len(body)
+
+    def put_watched(self, partition: int, body: str | bytes, delivered: Callable[[Any, Any], None]) -> None:
+        """Send one body and have `delivered` called with the broker's answer."""
+        self._room(1)
+        self._producer.produce(self.filled.topic, body, partition=partition, on_delivery=delivered)
+        self.filled.messages[partition] += 1
+        self.filled.items += 1
+
+    def poll(self, timeout_s: float) -> None:
+        """Serve delivery reports for so long."""
+        self._producer.poll(timeout_s)
 
     def warm(self) -> None:
         """Say that what came so far is the warm-up."""
