@@ -49,7 +49,7 @@ def plain(messages: Sequence[Message]) -> Plain | None:
     import confluent_kafka as kafka
 
     many = len(messages)
-    if list(map(kafka.Message.error, messages)).count(None) < many:
+    if any(map(kafka.Message.error, messages)):  # `count` fails: a KafkaError refuses to be compared with None
         return None
     if list(map(kafka.Message.headers, messages)).count(None) < many:
         return None
