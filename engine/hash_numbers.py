@@ -79,17 +79,20 @@ class HashNumbers:
             known &= held >> _HALF == checks & _LOW
         return np.where(known, (held & _LOW).astype(np.int64), UNKNOWN)
 
-    def get(self, hash: int) -> int:
-        """Return the number of one hash, UNKNOWN where it was never added."""
+    def get(self, hash: int, check: int | None = None) -> int:
+        """Return the number of one hash, as `find` does of many."""
         place = self._place(hash or 1)
-        return self._words[place + 1] & 0xFFFFFFFF if self._words[place] else UNKNOWN
+        held = self._words[place + 1]
+        if not self._words[place] or (check is not None and held >> 32 != check & 0xFFFFFFFF):
+            return UNKNOWN
+        return held & 0xFFFFFFFF
 
-    def put(self, hash: int, number: int) -> None:
+    def put(self, hash: int, number: int, check: int = 0) -> None:
         """Give one hash its number, as `add` does for many."""
         self._make_room(1)
         place = self._place(hash or 1)
         self._height += not self._words[place]
-        self._words[place], self._words[place + 1] = hash or 1, number
+        self._words[place], self._words[place + 1] = hash or 1, number | (check & 0xFFFFFFFF) << 32
 
     def _place(self, wanted: int) -> int:
         """Return where a hash is among the words, or a free slot for it."""

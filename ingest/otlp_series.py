@@ -84,7 +84,7 @@ class OtlpSeries:
         known = self.table.numbers.get(key)
         if known is not None:
             return known
-        return self.table.add(key, self._measured(stream, suffix, form or stream.form, attributes))
+        return self.table.number_of(key, lambda: self._measured(stream, suffix, form or stream.form, attributes))
 
     def _measured(self, stream: Stream, suffix: str, form: str, attributes: Mapping[str, str]) -> Measured:
         resource = self.resources.attributes(stream.resource)

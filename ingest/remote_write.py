@@ -56,7 +56,7 @@ class Series:
     def number(self, key: bytes, pairs: Callable[[], Pairs], form: str = "", suffix: str = "") -> int:
         """Return the number of a series, whose name gets `suffix`; `pairs` is asked for its labels if it is new."""
         known = self.table.numbers.get(key)
-        return self.table.add(key, self._measured(pairs(), form, suffix)) if known is None else known
+        return self.table.number_of(key, lambda: self._measured(pairs(), form, suffix)) if known is None else known
 
     def _measured(self, pairs: Pairs, form: str, suffix: str) -> Measured:
         reason = problem_of(pairs)

@@ -37,8 +37,14 @@ def read(body: bytes, ends: Ints) -> tuple[Ints, Bits] | None:
 
     `ends` are of samples of which each has 18 bytes before its end in `body`, or 9 and the mark.
     """
+    ts_ms, bits, shaped = read_each(body, ends)
+    return (ts_ms, bits) if shaped.all() else None
+
+
+def read_each(body: bytes, ends: Ints) -> tuple[Ints, Bits, NDArray[np.bool_]]:
+    """Return times and bits as `read` does, and which samples have such a shape."""
     if not len(ends):
-        return np.empty(0, np.int64), np.empty(0, np.uint64)
+        return np.empty(0, np.int64), np.empty(0, np.uint64), np.empty(0, np.bool_)
     last: Bits = _at(body, "<u8", ends - 8)
     zero = (last & np.uint64(0xFF)) == np.uint64(ZERO_MARK)
     times = last >> np.uint64(16)
@@ -49,7 +55,7 @@ def read(body: bytes, ends: Ints) -> tuple[Ints, Bits] | None:
     bits[full] = _at(body, "<u8", ends[full] - 15)
     shaped[full] &= (_at(body, "<u4", ends[full] - FULL_BYTES) & np.uint32(0xFFFFFF)) == np.uint32(_HEAD)
     shaped[zero] &= _at(body, "u1", ends[zero] - ZERO_BYTES) == 0x12
-    return (_six_bytes(times), bits) if shaped.all() else None
+    return _six_bytes(times), bits, shaped
 
 
 def _six_bytes(varints: Bits) -> Ints:

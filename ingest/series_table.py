@@ -11,6 +11,7 @@ There every identity stands once; so some series are kept apart, and have number
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from struct import Struct
 from typing import Final
 
 import numpy as np
@@ -20,8 +21,11 @@ from xxhash import xxh3_128_digest
 from engine.hash_numbers import UNKNOWN, HashNumbers
 from engine.numbered import NUMBERED, SERIES, Numbered, Rows, SeriesNames
 from engine.schemas import conform
-from engine.types import Ints
+from engine.types import Floats, Ints
 from ingest.metric_labels import Measured
+from ingest.numbered_rows import numbered
+from ingest.refused import Refused
+from ingest.times import EARLIEST_MS, LATEST_MS, OUTSIDE
 
 MAX_SERIES: Final = 2_200_000
 """How many series are remembered, of an input format, before all are forgotten and learned again."""
@@ -29,16 +33,18 @@ MAX_SERIES: Final = 2_200_000
 MAX_BYTES: Final = 768 * 1024 * 1024
 """How much memory that may take. A series takes some 150 bytes and what it is called."""
 
-KEY_BYTES: Final = 40
-_SERIES_BYTES: Final = 150
+_WORDS: Final = Struct("=QQ")
+_MAX_RECENT: Final = 100_000
+_KEY_BYTES: Final = 40
+_SERIES_BYTES: Final = 110
 _GROWTH: Final = 8  # a piece of the names is put together with the one before once it has an eighth of its rows
 
 
 class SeriesTable:
     """Numbers series by what they are known by on the wire.
 
-    `numbers` may be looked into directly, for speed; of `numbers_of`, which looks up many at once, it knows nothing.
-    Numbers hold until `clear`.
+    `numbers` are some keys that were asked for lately, to be looked into directly, for speed. Numbers hold until
+    `clear`.
     """
 
     __slots__ = (
@@ -72,7 +78,7 @@ class SeriesTable:
     @property
     def full(self) -> bool:
         """Return whether it is time to `clear`."""
-        keys = len(self.numbers) + len(self._known) + len(self._apart_numbers)
+        keys = len(self._known) + len(self._apart_numbers)
         return keys > MAX_SERIES or self._bytes > MAX_BYTES
 
     def clear(self) -> None:
@@ -81,12 +87,41 @@ class SeriesTable:
         self._generation += 1
         self._forget()
 
-    def add(self, key: bytes, series: Measured) -> int:
-        """Remember a series; return its number, which another key of the same series has as well."""
-        self._bytes += _SERIES_BYTES + len(key)
-        number = self._number(series)
-        self.numbers[key] = number
+    @property
+    def height(self) -> int:
+        """Return how many series there are."""
+        return len(self._identities) + len(self._apart)
+
+    def number_of(self, key: bytes, measured: Callable[[], Measured]) -> int:
+        """Return the number of one series by its key; `measured` is asked if it is new."""
+        number = self.numbers.get(key)
+        if number is None:
+            number = self._looked_up(xxh3_128_digest(key), measured)
+            if len(self.numbers) >= _MAX_RECENT:
+                self.numbers.clear()
+            self.numbers[key] = number
         return number
+
+    def _looked_up(self, digest: bytes, measured: Callable[[], Measured]) -> int:
+        hash, check = _WORDS.unpack(digest)
+        number = self._known.get(hash, check)
+        if number != UNKNOWN:
+            return number
+        apart = self._apart_numbers.get(digest)
+        if apart is not None:
+            return apart
+        number = self._number(measured())
+        self._bytes += _KEY_BYTES
+        if number < 0:
+            self._apart_numbers[digest] = number
+        else:
+            self._known.put(hash, number, check)
+        return number
+
+    def find(self, keys: Sequence[bytes]) -> Ints:
+        """Return (N,) the numbers of series by their keys; UNKNOWN where there is none, or none that can be used."""
+        hashes = np.frombuffer(b"".join(map(xxh3_128_digest, keys)), np.uint64).reshape(-1, 2)
+        return self._known.find(hashes[:, 0], hashes[:, 1])
 
     def numbers_of(self, keys: Sequence[bytes], measured: Callable[[int], Measured]) -> Ints:
         """Return (N,) the numbers of series by their keys; `measured` is asked for each new one by its place."""
@@ -103,7 +138,7 @@ class SeriesTable:
                 number = learned.get(digest)
                 if number is None:
                     number = learned[digest] = self._number(measured(place))
-                    self._bytes += KEY_BYTES
+                    self._bytes += _KEY_BYTES
                 numbers[place] = number
             usual = new[numbers[new] >= 0]
             self._known.add(hashes[usual, 0], numbers[usual], hashes[usual, 1])
@@ -120,7 +155,7 @@ class SeriesTable:
         number = len(self._identities)
         self._identities.put(series.identity, number)
         self._new.append(series)
-        self._bytes += len(series.entity) + len(series.indicator) + len(series.instance)
+        self._bytes += _SERIES_BYTES + len(series.entity) + len(series.indicator) + len(series.instance)
         return number
 
     def _kept_apart(self, series: Measured) -> int:
@@ -155,6 +190,20 @@ class SeriesTable:
             return None
         texts = ["" if number >= 0 else self._apart[-1 - number].reason for number in numbers.tolist()]
         return pl.Series("reason", texts, pl.String)
+
+    def sane(self, numbers: Ints, positions: Ints, ts_ms: Ints, values: Floats, refused: Refused) -> Rows:
+        """Return rows, with positions of messages as offsets; refuse those of unusable series, and at no sane time."""
+        if not len(numbers) or (numbers.min() >= 0 and ts_ms.min() >= EARLIEST_MS and ts_ms.max() < LATEST_MS):
+            return numbered(self.names, numbers, positions, ts_ms, values)
+        value = np.where(np.isfinite(values), values, np.nan)
+        frame = pl.DataFrame({"series": numbers, "at": positions, "ts_ms": ts_ms, "value": value})
+        reasons = self.reasons(numbers)
+        if reasons is not None:
+            frame = frame.hstack([reasons])
+            for reason in reasons.unique().sort():
+                frame = refused.rows(frame, (pl.col("reason") == reason) & (pl.col("reason") != ""), reason)
+        inside = pl.col("ts_ms").is_between(EARLIEST_MS, LATEST_MS, closed="left")
+        return self.rows(refused.rows(frame, ~inside, OUTSIDE).with_columns(offset=pl.col("at")))
 
     def rows(self, frame: pl.DataFrame) -> Rows:
         """Return rows as they go out, given `series`, their numbers, beside `ts_ms`, `offset` and `value`."""

@@ -19,12 +19,12 @@ from dataclasses import dataclass, field
 from typing import ClassVar, Final
 
 import numpy as np
-import polars as pl
 
 from engine.ports import Decoded
 from engine.schemas import Kind
 from ingest.identity import Identity
 from ingest.metric_labels import MetricLabels
+from ingest.numbered_rows import with_offsets
 from ingest.otlp_histograms import EXPONENTIAL, HISTOGRAM, SUMMARY, Shape, read_histograms
 from ingest.otlp_layouts import Layouts
 from ingest.otlp_points import Points
@@ -33,7 +33,6 @@ from ingest.otlp_series import OtlpSeries, stream_of
 from ingest.protobuf import fields, length_key, text, varint_key
 from ingest.refused import Refused
 from ingest.scrub import Scrubber
-from ingest.times import OUTSIDE, sane
 
 _NAME: Final = length_key(1)
 _GAUGE: Final = length_key(5)
@@ -80,31 +79,19 @@ class OtlpMetrics:
         read_each(requests, refused, read, *points.columns)
         for position, reason in points.odd:
             refused.add_rows(position, reason)
-        frame = self._frame(points)
-        frame = refused.rows(frame, pl.col("ts_ms").is_null(), OUTSIDE)
-        frame = frame.with_columns(refused.offsets_of(frame["at"]))
-        return Decoded(self._series.table.rows(frame), refused.letters(), Counter(points.dropped))
+        columns = (np.asarray(points.numbers), np.asarray(points.at), points.times_ms(), points.values())
+        rows = self._series.table.sane(*columns, refused)
+        return Decoded(with_offsets(rows, offsets), refused.letters(), Counter(points.dropped))
 
     def _read(self, points: Points, position: int, start: int, end: int) -> None:
         key = self._layouts.read(points, start, end)
         if key is None:
             return
-        first, odd, known = len(points.numbers), len(points.odd) + len(points.dropped), len(self._series.table.numbers)
+        first, odd, known = len(points.numbers), len(points.odd) + len(points.dropped), self._series.table.height
         for items in items_in(points.data, start, end):
             _read_scope(points, position, items)
         if key and odd == len(points.odd) + len(points.dropped):
-            self._layouts.learn(key, points, start, end, first, len(self._series.table.numbers) > known)
-
-    def _frame(self, points: Points) -> pl.DataFrame:
-        values = points.values()
-        return pl.DataFrame(
-            {
-                "series": np.asarray(points.numbers),
-                "at": np.asarray(points.at),
-                "ts_ms": sane(pl.Series(points.times_ms())),
-                "value": pl.Series(np.where(np.isinf(values), np.nan, values), dtype=pl.Float64),
-            }
-        )
+            self._layouts.learn(key, points, start, end, first, self._series.table.height > known)
 
 
 def _read_scope(points: Points, position: int, items: Items) -> None:

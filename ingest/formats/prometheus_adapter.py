@@ -15,9 +15,8 @@ from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 import numpy as np
-import polars as pl
 
-from engine.numbered import NUMBERED, Numbered, Rows, expanded
+from engine.numbered import Rows
 from engine.ports import Decoded
 from engine.schemas import Kind
 from engine.types import Ints
@@ -25,6 +24,7 @@ from ingest.adapter_samples import Samples
 from ingest.adapter_shapes import Recognised, Shapes
 from ingest.identity import Identity
 from ingest.metric_labels import MetricLabels
+from ingest.numbered_rows import numbered, offsets_of, together, with_offsets
 from ingest.scrub import Scrubber
 from ingest.series_table import SeriesTable
 from ingest.split import Split
@@ -72,12 +72,15 @@ class PrometheusAdapter:
         self._known.make_room()
         found = self._known.shapes.recognised(bodies)
         if len(found.at) == len(bodies):
-            return Decoded(_numbered(found, self._known.table, _array(offsets)))
-        quick = _numbered(found, self._known.table, found.at)
+            return Decoded(self._rows(found, offsets_of(offsets)))
         rest = np.delete(np.arange(len(bodies)), found.at)
         read = self._read(bodies, rest, found, input)
         letters = [replace(one, offset=int(offsets[one.offset])) for one in read.letters]
-        return Decoded(_with_offsets(_merged(quick, read.batch), offsets), letters)
+        rows = together([self._rows(found, found.at), read.batch])
+        return Decoded(with_offsets(rows, offsets), letters)
+
+    def _rows(self, found: Recognised, offsets: Ints) -> Rows:
+        return numbered(self._known.table.names, found.numbers, offsets, found.ts_ms, found.values)
 
     def _read(self, bodies: Sequence[bytes], positions: Ints, found: Recognised, input: str) -> Decoded:
         """Return what comes of the messages at these positions, as offsets, and learn what is known of them then."""
@@ -92,29 +95,3 @@ class PrometheusAdapter:
         at = found.learnable[:, 0].astype(np.int64)
         known.shapes.learn(bodies, found.learnable, numbers[at])
         return read
-
-
-def _numbered(found: Recognised, table: SeriesTable, offsets: Ints) -> Numbered:
-    value = np.where(np.isfinite(found.values), found.values, np.nan)
-    columns = (found.ts_ms, offsets, value, found.numbers.astype(np.uint32))
-    return Numbered(pl.DataFrame(list(map(pl.Series, NUMBERED, columns))), table.names)
-
-
-def _array(offsets: Sequence[int]) -> Ints:
-    if isinstance(offsets, range):
-        return np.arange(offsets.start, offsets.stop, offsets.step)
-    return np.asarray(offsets, np.int64)
-
-
-def _merged(quick: Numbered, read: Rows) -> Rows:
-    """Return the rows of both in the order of their messages."""
-    if isinstance(read, Numbered):
-        return Numbered(pl.concat([quick.frame, read.frame]).sort("offset", maintain_order=True), read.names)
-    return pl.concat([expanded(quick), read]).sort("offset", maintain_order=True)
-
-
-def _with_offsets(rows: Rows, offsets: Sequence[int]) -> Rows:
-    """Return rows with the offsets of their messages in place of the positions."""
-    frame = rows.frame if isinstance(rows, Numbered) else rows
-    frame = frame.with_columns(offset=pl.Series(_array(offsets)[frame["offset"].to_numpy()]))
-    return replace(rows, frame=frame) if isinstance(rows, Numbered) else frame

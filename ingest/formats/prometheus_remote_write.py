@@ -11,28 +11,30 @@ What becomes of what a request holds:
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Final
 
 import numpy as np
-import polars as pl
 from numpy.typing import NDArray
 
-from engine.numbered import NUMBERED, Numbered, Rows, expanded
+from engine.hash_numbers import UNKNOWN
+from engine.numbered import Rows
 from engine.ports import Decoded
 from engine.schemas import Kind
 from engine.types import Ints
-from ingest import remote_write_tails, remote_write_v1, remote_write_v2
+from ingest import remote_write_tails, remote_write_tiles, remote_write_v1, remote_write_v2
 from ingest.identity import Identity
 from ingest.metric_labels import MetricLabels
+from ingest.numbered_rows import together, with_offsets
 from ingest.protobuf import Malformed, fields
 from ingest.refused import Refused
 from ingest.remote_write import MAX_ROWS, STALE_BITS, TOO_MANY, Collected, Series, with_odd
 from ingest.remote_write_v2 import Texts, Unusual
 from ingest.scrub import Scrubber
 from ingest.snappy import unpacked
-from ingest.times import EARLIEST_MS, LATEST_MS, OUTSIDE
+
+_AT_ONCE_BYTES: Final = 8 << 20
 
 STALE: Final = "stale marker"
 
@@ -48,6 +50,21 @@ class _Rows:
     numbers: Ints
     ts_ms: Ints
     bits: NDArray[np.uint64]
+
+    @classmethod
+    def joined(cls, parts: Sequence[_Rows]) -> _Rows:
+        """Return the rows of all parts."""
+        if len(parts) == 1:
+            return parts[0]
+        if not parts:
+            none = np.empty(0, np.int64)
+            return cls(none, none, none, none.view(np.uint64))
+        names = ("at", "numbers", "ts_ms", "bits")
+        return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
+
+    def where(self, these: NDArray[np.bool_]) -> _Rows:
+        """Return some of the rows."""
+        return _Rows(self.at[these], self.numbers[these], self.ts_ms[these], self.bits[these])
 
 
 class _Known:
@@ -87,18 +104,20 @@ class PrometheusRemoteWrite:
         dropped: Counter[str] = Counter()
         frames: list[Rows] = []
         parts: list[_Rows] = []
-        for position, body in enumerate(bodies):
-            if known.full:
-                frames.append(_frame(parts, known, refused, dropped))
-                parts = []
-                known.clear()
-            try:
-                parts.append(_rows(position, body, known))
-            except Malformed as error:
-                refused.add(position, str(error))
+        for positions, requests in _lots(bodies, refused):
+            quick, left = _at_once(positions, requests, known)
+            parts.append(quick)
+            for one in left:
+                if known.full:
+                    frames.append(_frame(parts, known, refused, dropped))
+                    parts = []
+                    known.clear()
+                try:
+                    parts.append(_rows(positions[one], requests[one], known))
+                except Malformed as error:
+                    refused.add(positions[one], str(error))
         frames.append(_frame(parts, known, refused, dropped))
-        whole = frames[0] if len(frames) == 1 else pl.concat([expanded(rows) for rows in frames])
-        return Decoded(whole, refused.letters(), dropped)
+        return Decoded(with_offsets(together(frames), offsets), refused.letters(), dropped)
 
     def _memory(self) -> _Known:
         if not self._known:
@@ -106,9 +125,43 @@ class PrometheusRemoteWrite:
         return self._known[0]
 
 
-def _rows(position: int, body: bytes, known: _Known) -> _Rows:
+def _lots(bodies: Sequence[bytes], refused: Refused) -> Iterator[tuple[list[int], list[bytes]]]:
+    """Yield requests and the positions of their messages, a bounded number of bytes at a time."""
+    positions: list[int] = []
+    requests: list[bytes] = []
+    size = 0
+    for position, body in enumerate(bodies):
+        try:
+            requests.append(_request(body))
+        except Malformed as error:
+            refused.add(position, str(error))
+            continue
+        positions.append(position)
+        size += len(requests[-1])
+        if size > _AT_ONCE_BYTES:
+            yield positions, requests
+            positions, requests, size = [], [], 0
+    if requests:
+        yield positions, requests
+
+
+def _at_once(positions: Sequence[int], requests: Sequence[bytes], known: _Known) -> tuple[_Rows, list[int]]:
+    """Return the rows of those requests that hold nothing but known series, one sample each; and which ones do not."""
+    data = b"".join(requests)
+    bounds = np.cumsum([0, *map(len, requests)])
+    tiles, whole = remote_write_tiles.tiles_of(data, bounds)
+    ts_ms, bits, shaped = remote_write_tails.read_each(data, tiles.end)
+    keys = [data[a:b] for a, b in zip(tiles.label.tolist(), tiles.sample.tolist(), strict=True)]
+    numbers = known.series.table.find(keys)
+    whole[tiles.request[~shaped | (numbers == UNKNOWN)]] = False
+    whole &= np.bincount(tiles.request, minlength=len(whole)) <= MAX_ROWS
+    at, mine = np.array(positions, np.int64)[tiles.request], whole[tiles.request]
+    rows = _Rows(at, numbers, ts_ms, bits)
+    return rows if mine.all() else rows.where(mine), np.flatnonzero(~whole).tolist()
+
+
+def _rows(position: int, request: bytes, known: _Known) -> _Rows:
     """Return the rows of one message; raise Malformed where it is none."""
-    request = _request(body)
     collected, ends = _collected(request, known, trusting=True)
     samples = None if ends is None else remote_write_tails.read(request, ends)
     if samples is None:
@@ -158,25 +211,10 @@ def _is_version_2(request: bytes) -> bool:
 
 
 def _frame(parts: Sequence[_Rows], known: _Known, refused: Refused, dropped: Counter[str]) -> Rows:
-    """Return rows without those that are dropped or refused."""
-    if not parts:
-        return Numbered(pl.DataFrame(schema=NUMBERED), known.series.table.names)
-    at, numbers, ts_ms, bits = (
-        np.concatenate([getattr(part, name) for part in parts]) for name in ("at", "numbers", "ts_ms", "bits")
-    )
-    stale = bits == np.uint64(STALE_BITS)
+    """Return rows, with positions as offsets, without those that are dropped or refused."""
+    rows = _Rows.joined(parts)
+    stale = rows.bits == np.uint64(STALE_BITS)
     if stale.any():
         dropped[STALE] += int(stale.sum())
-        at, numbers, ts_ms, bits = at[~stale], numbers[~stale], ts_ms[~stale], bits[~stale]
-    value = bits.view(np.float64)
-    frame = pl.DataFrame(
-        {"series": numbers, "at": at, "ts_ms": ts_ms, "value": np.where(np.isfinite(value), value, np.nan)}
-    )
-    reasons = known.series.table.reasons(numbers)
-    if reasons is not None:
-        frame = frame.hstack([reasons])
-        for reason in reasons.unique().sort():
-            frame = refused.rows(frame, (pl.col("reason") == reason) & (pl.col("reason") != ""), reason)
-    inside = pl.col("ts_ms").is_between(EARLIEST_MS, LATEST_MS, closed="left")
-    frame = refused.rows(frame, ~inside, OUTSIDE)
-    return known.series.table.rows(frame.with_columns(refused.offsets_of(frame["at"])))
+        rows = rows.where(~stale)
+    return known.series.table.sane(rows.numbers, rows.at, rows.ts_ms, rows.bits.view(np.float64), refused)

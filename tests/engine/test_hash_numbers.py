@@ -52,7 +52,8 @@ def test_a_check_tells_apart_what_has_one_hash() -> None:
     known = HashNumbers()
     known.add(array([7, 9]), np.array([1, 2]), array([50, 2**64 - 1]))
     assert known.find(array([7, 7, 9, 9]), array([50, 51, 2**64 - 1, 2**63])).tolist() == [1, UNKNOWN, 2, UNKNOWN]
-    known.add(array([7]), np.array([3]), array([51]))
+    assert [known.get(7, 50), known.get(7, 51), known.get(9, 2**63), known.get(9, 2**64 - 1)] == [1, -1, -1, 2]
+    known.put(7, 3, 51)
     assert known.find(array([7, 7]), array([50, 51])).tolist() == [UNKNOWN, 3]
 
 
