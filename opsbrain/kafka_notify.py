@@ -50,6 +50,7 @@ _BATCH: Final = 500
 _ANSWER_S: Final = 5.0
 _COMMIT_EVERY_S: Final = 0.5
 _REMEMBER_MS: Final = 3_600_000  # how long a delivery that has ended is recognised when it is read again
+_MANY: Final = 10_000  # incidents of a partition; the outbox has forgotten most by then
 _STOP_S: Final = 3.0
 
 Partition = tuple[str, int]
@@ -202,6 +203,8 @@ class NotifyRole:
         owed = self._outbox.owed(self._refreshing)
         for ledger in ledgers.values():
             ledger.settle(owed)
+            if len(ledger.subjects) > _MANY:
+                ledger.subjects &= self._outbox.subjects()
         places = {key: place for key, one in ledgers.items() if self._committed.get(key) != (place := one.place())}
         if not places:
             return

@@ -17,6 +17,7 @@ from opsbrain.notify.outbox import Entry, Outbox
 from opsbrain.notify.trouble import Trouble
 
 ROUND_S: Final = 5.0  # how often repeats are looked for when nothing new came
+LONGEST_ROUND_MS: Final = 1_000
 FORGET_EVERY_S: Final = 600.0
 
 _log = logging.getLogger(__name__)
@@ -112,7 +113,8 @@ class _Courier:
             return 0.1
         try:
             self._dispatcher.refresh(now_ms)
-            for entry in self._dispatcher.run_due(now_ms, self._go_on):
+            attempted = self._dispatcher.run_due(now_ms, lambda: self._go_on(now_ms))
+            for entry in attempted:
                 self._tell_of(entry)
             self._forget(now_ms)
             next_ms = self._outbox.next_due_ms(self._name)
@@ -122,10 +124,13 @@ class _Courier:
                 self._meters.error("store")
             return 0.1
         self._trouble.over()
-        return ROUND_S if next_ms is None else min(max((next_ms - self._clock()) / 1000, 0.05), ROUND_S)
+        if next_ms is None or any(one.state == "pending" for one in attempted):
+            return ROUND_S  # what waits behind a failure is not tried at once: the receiver is in trouble
+        return min(max((next_ms - self._clock()) / 1000, 0.0), ROUND_S)
 
-    def _go_on(self) -> bool:
-        return not self.stopping and self._may_send()
+    def _go_on(self, since_ms: int) -> bool:
+        """Return whether to send more in this round: its time is what the next signature would bear."""
+        return not self.stopping and self._may_send() and self._clock() - since_ms < LONGEST_ROUND_MS
 
     def _tell_of(self, entry: Entry) -> None:
         self._meters.attempted(entry)

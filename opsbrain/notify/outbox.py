@@ -106,7 +106,11 @@ class Outbox:
 
     def next_due_ms(self, notifier: str | None = None) -> int | None:
         """Return when the next pending delivery (to one receiver) may be sent, or None when nothing is pending."""
-        query = "SELECT min(next_ms) FROM deliveries WHERE state = 'pending' AND (?1 IS NULL OR notifier = ?1)"
+        query = (
+            "SELECT min(next_ms) FROM deliveries AS d WHERE state = 'pending' AND (?1 IS NULL OR notifier = ?1) AND"
+            " number = (SELECT min(number) FROM deliveries WHERE notifier = d.notifier AND subject = d.subject"
+            " AND state = 'pending')"
+        )
         (found,) = self._rows(query, (notifier,))[0]
         return None if found is None else int(found)
 
@@ -119,6 +123,10 @@ class Outbox:
         pending = self._rows("SELECT id, notifier FROM deliveries WHERE state = 'pending'")
         lasting = [(one.delivery.id, name) for name in refreshing for one in self.unresolved(name)]
         return {(id.partition("+")[0], notifier) for id, notifier in (*pending, *lasting)}
+
+    def subjects(self) -> set[str]:
+        """Return the incidents of which anything is known."""
+        return {subject for (subject,) in self._rows("SELECT DISTINCT subject FROM deliveries")}
 
     def drop(self, subjects: Collection[str]) -> None:
         """Forget incidents that somebody else tells from now on, whatever of them is pending."""
