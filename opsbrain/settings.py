@@ -196,8 +196,13 @@ class Kafka:
         lo=0.1,
         hi=600,
     )
+    start_from: str = _key(
+        "",
+        "Where a consumer group that has committed nothing yet begins to read telemetry: at the first message that the"
+        " broker took at or after this time (with its zone, as `2026-11-21T06:00:00Z`); empty is at the first there is.",
+    )
     security: dict[str, Secret] = _key(
-        {}, "librdkafka's `security.*`, `sasl.*` and `ssl.*` keys, passed through. Values may be `env:` or `file:`."
+        {}, "librdkafka's `security.*`, `sasl.*` and `ssl.*` keys (docs/kafka.md). Values may be `env:` or `file:`."
     )
     telemetry: tuple[TelemetryTopic, ...] = _key((), "Topics to read: a list of {topic, format, scope}.")
 

@@ -44,6 +44,8 @@ telemetry = [
 
 [kafka.security]
 "security.protocol" = "SASL_SSL"
+"sasl.mechanism" = "SCRAM-SHA-512"
+"sasl.username" = "opsbrain"
 "sasl.password" = "file:/run/secrets/kafka-password"
 
 [[notify.webhooks]]

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import shutil
 import socket
 import subprocess
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -20,7 +25,7 @@ KEY_PASSWORD = "not-a-real-key-password"
 _PROPERTIES = """
 listeners=PLAINTEXT://127.0.0.1:{plain},CONTROLLER://127.0.0.1:{controller},{listeners}
 advertised.listeners=PLAINTEXT://127.0.0.1:{plain},{advertised}
-listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,TLS:SSL,MTLS:SSL,SCRAM:SASL_SSL,PASSWORD:SASL_PLAINTEXT
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,TLS:SSL,MTLS:SSL,SCRAM:SASL_SSL,PASSWORD:SASL_PLAINTEXT,TOKEN:SASL_SSL
 authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer
 super.users=User:ANONYMOUS;User:root
 auto.create.topics.enable=false
@@ -33,6 +38,10 @@ listener.name.mtls.ssl.client.auth=required
 listener.name.scram.sasl.enabled.mechanisms=SCRAM-SHA-256,SCRAM-SHA-512
 listener.name.scram.scram-sha-256.sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required;
 listener.name.scram.scram-sha-512.sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required;
+listener.name.token.sasl.enabled.mechanisms=OAUTHBEARER
+listener.name.token.oauthbearer.sasl.jaas.config=org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginModule \\
+ required unsecuredLoginStringClaim_sub="broker";
+listener.name.token.oauthbearer.sasl.server.callback.handler.class=org.apache.kafka.common.security.oauthbearer.internals.unsecured.OAuthBearerUnsecuredValidatorCallbackHandler
 listener.name.password.sasl.enabled.mechanisms=PLAIN
 listener.name.password.plain.sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required {users};
 """
@@ -48,6 +57,7 @@ class Secure:
     mtls: str
     scram: str
     password: str
+    token: str
     certificates: Path
 
     @property
@@ -56,7 +66,7 @@ class Secure:
         return self.plain
 
     def security(self, way: str, user: str = "root") -> dict[str, str]:
-        """Return librdkafka's settings for a way in: `tls`, `mtls`, `scram` or `password`."""
+        """Return librdkafka's settings for a way in: `tls`, `mtls`, `scram`, `password` or `token`."""
         ca = {"ssl.ca.location": str(self.certificates / "ca.crt")}
         named = {"sasl.username": user, "sasl.password": PASSWORD}
         return {
@@ -70,6 +80,15 @@ class Secure:
             },
             "scram": {"security.protocol": "SASL_SSL", "sasl.mechanism": "SCRAM-SHA-512", **ca, **named},
             "password": {"security.protocol": "SASL_PLAINTEXT", "sasl.mechanism": "PLAIN", **named},
+            "token": {
+                "security.protocol": "SASL_SSL",
+                "sasl.mechanism": "OAUTHBEARER",
+                **ca,
+                "sasl.oauthbearer.method": "oidc",
+                "sasl.oauthbearer.client.id": user,
+                "sasl.oauthbearer.client.secret": PASSWORD,
+                "sasl.oauthbearer.scope": "kafka",
+            },
         }[way]
 
 
@@ -82,7 +101,9 @@ def secure_broker(folder: Path) -> Iterator[Secure]:
         unavailable(check.stderr.strip())
     make_certificates(folder / "certificates")
     plain, controller = free_ports()
-    ports = dict(zip(("TLS", "MTLS", "SCRAM", "PASSWORD"), (*free_ports(), *free_ports()), strict=True))
+    ports = dict(
+        zip(("TLS", "MTLS", "SCRAM", "PASSWORD", "TOKEN"), (*free_ports(), *free_ports(), *free_ports()), strict=False)
+    )
     more = folder / "more.properties"
     more.write_text(_properties(plain, controller, ports, folder / "certificates"))
     flags = ["--data", str(folder / "data"), "--port", str(plain), "--controller-port", str(controller)]
@@ -157,3 +178,37 @@ def closed_port() -> int:
     with socket.socket() as one:
         one.bind(("127.0.0.1", 0))
         return int(one.getsockname()[1])
+
+
+@contextmanager
+def token_server() -> Iterator[str]:
+    """Give the address of an endpoint that gives unsigned tokens for `PASSWORD`, as identity providers give theirs."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            user, _, password = base64.b64decode(self.headers["Authorization"].split()[1]).decode().partition(":")
+            form = self.rfile.read(int(self.headers["Content-Length"])).decode()
+            well = password == PASSWORD and "grant_type=client_credentials" in form
+            body = json.dumps({"access_token": _token(user), "expires_in": 300} if well else {"error": "no"}).encode()
+            self.send_response(200 if well else 401)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_address[1]}/token"
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def _token(user: str) -> str:
+    now_s = int(time.time())
+    parts = ({"alg": "none"}, {"sub": user, "iat": now_s - 5, "exp": now_s + 300})
+    return ".".join(base64.urlsafe_b64encode(json.dumps(one).encode()).rstrip(b"=").decode() for one in parts) + "."

@@ -19,11 +19,12 @@ from engine.runners.kafka.topics import create_topics, reach
 from engine.runners.kafka.trouble import Refused
 from opsbrain.kafka_clocks import newest_ms
 from opsbrain.kafka_rights import commands
-from tests.kafka.secure import KEY_PASSWORD, PASSWORD, Secure, closed_port, secure_broker
+from tests.kafka.secure import KEY_PASSWORD, PASSWORD, Secure, closed_port, secure_broker, token_server
 from tests.kafka.topics import end
 from tests.kafka.workers import Cluster, opsbrain, working
 
 WAYS = ("tls", "mtls", "scram", "password")
+TOKEN_URL = "sasl.oauthbearer.token.endpoint.url"
 T0_S = 1_700_000_000
 LINE = {"log": "INFO all is well", "kubernetes": {"pod_name": "store-0", "namespace_name": "shop"}}
 
@@ -32,6 +33,12 @@ LINE = {"log": "INFO all is well", "kubernetes": {"pod_name": "store-0", "namesp
 def secure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secure]:
     with secure_broker(tmp_path_factory.mktemp("secure")) as broker:
         yield broker
+
+
+@pytest.fixture(scope="module")
+def token_url() -> Iterator[str]:
+    with token_server() as url:
+        yield url
 
 
 def config(secure: Secure, way: str, user: str = "root", bootstrap: str = "", **more: str) -> KafkaConfig:
@@ -76,6 +83,18 @@ def test_certificates_may_be_given_as_text(secure: Secure) -> None:
     )
     reach(told)
     assert [one.error for one in probe(told)] == [""]
+
+
+def test_tokens_are_fetched_and_a_wrong_secret_is_told(secure: Secure, token_url: str) -> None:
+    security = {**secure.security("token"), TOKEN_URL: token_url}
+    told = KafkaConfig(secure.token, (), (), security=security)
+    reach(told)
+    assert [one.error for one in probe(told)] == [""]
+    wrong = KafkaConfig(secure.token, (), (), security={**security, "sasl.oauthbearer.client.secret": "wrong-secret"})
+    with pytest.raises(Refused, match=r"sasl\.oauthbearer") as refused:
+        reach(wrong)
+    (answer,) = probe(wrong)
+    assert answer.error and "wrong-secret" not in f"{refused.value} {answer.error}"
 
 
 @pytest.mark.parametrize(
@@ -178,8 +197,8 @@ def test_a_worker_needs_no_more_than_doctor_asks_for(secure: Secure, tmp_path: P
     assert PASSWORD not in workers.said()
 
 
-@pytest.mark.parametrize("way", ["tls", "mtls", "password"])
-def test_a_worker_works_by_every_way_in(secure: Secure, tmp_path: Path, way: str) -> None:
+@pytest.mark.parametrize("way", ["tls", "mtls", "password", "token"])
+def test_a_worker_works_by_every_way_in(secure: Secure, tmp_path: Path, way: str, token_url: str) -> None:
     name = f"{way}-{time.time_ns()}"
     topic = f"{name}.telemetry"
     _telemetry(secure, topic)
@@ -193,7 +212,7 @@ def test_a_worker_works_by_every_way_in(secure: Secure, tmp_path: Path, way: str
         scope="x",
         resolution_s=10,
         partitions=2,
-        more=section(secure.security(way)),
+        more=section(secure.security(way) | ({TOKEN_URL: token_url} if way == "token" else {})),
     )
     with working(made) as workers:
         workers.start()

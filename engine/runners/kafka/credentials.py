@@ -18,6 +18,12 @@ KNOWN: Final = (
     "sasl.mechanisms",
     "sasl.username",
     "sasl.password",
+    "sasl.oauthbearer.method",
+    "sasl.oauthbearer.token.endpoint.url",
+    "sasl.oauthbearer.client.id",
+    "sasl.oauthbearer.client.secret",
+    "sasl.oauthbearer.scope",
+    "sasl.oauthbearer.extensions",
     "ssl.ca.location",
     "ssl.ca.pem",
     "ssl.certificate.location",
@@ -31,7 +37,15 @@ KNOWN: Final = (
     "enable.ssl.certificate.verification",
 )
 _PROTOCOLS: Final = ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL")
-_MECHANISMS: Final = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")
+OAUTH: Final = "OAUTHBEARER"
+_USER: Final = ("sasl.username", "sasl.password")
+_CLIENT: Final = (
+    "sasl.oauthbearer.token.endpoint.url",
+    "sasl.oauthbearer.client.id",
+    "sasl.oauthbearer.client.secret",
+)
+_NEEDED: Final = {"PLAIN": _USER, "SCRAM-SHA-256": _USER, "SCRAM-SHA-512": _USER, OAUTH: _CLIENT}
+"""What each mechanism needs to be told."""
 _PREFIX: Final = "kafka.security"
 CERTIFICATE: Final = "the owner of the certificate"
 """Who we are where a certificate says it: to the broker its subject, unless a rule there makes another of it."""
@@ -48,10 +62,12 @@ def faust_credentials(security: Mapping[str, str]) -> Any:
     context = tls_context(security) if protocol.endswith("SSL") else None
     if protocol == "SSL":
         return faust.SSLCredentials(context)
+    if mechanism_of(security) == OAUTH:
+        return _token_credentials(security, context)
     return faust.SASLCredentials(
         username=security["sasl.username"],
         password=security["sasl.password"],
-        mechanism=_mechanism(security),
+        mechanism=mechanism_of(security),
         ssl_context=context,
     )
 
@@ -68,11 +84,8 @@ def check_security(security: Mapping[str, str]) -> None:
     protocol = _protocol(security)
     if protocol not in _PROTOCOLS:
         raise ConfigError(f"{_PREFIX}.security.protocol: {protocol} is none of {', '.join(_PROTOCOLS)}")
-    if protocol.startswith("SASL") and (mechanism := _mechanism(security)) not in _MECHANISMS:
-        raise ConfigError(f"{_PREFIX}.sasl.mechanism: '{mechanism}' is none of {', '.join(_MECHANISMS)}")
-    for name in ("sasl.username", "sasl.password") if protocol.startswith("SASL") else ():
-        if not security.get(name):
-            raise ConfigError(f"{_PREFIX}.{name}: is needed for {protocol}")
+    if protocol.startswith("SASL"):
+        _check_user(security, protocol)
     for name in ("ssl.ca", "ssl.certificate", "ssl.key"):
         if "-----END" not in security.get(f"{name}.pem", "-----END"):
             raise ConfigError(f"{_PREFIX}.{name}.pem: holds no PEM; a file is named by {name}.location")
@@ -80,6 +93,26 @@ def check_security(security: Mapping[str, str]) -> None:
         raise ConfigError(f"{_PREFIX}.security.protocol: {protocol} sends no user; set SASL_SSL, or SASL_PLAINTEXT")
     if protocol.endswith("SSL"):
         tls_context(security)
+
+
+def _check_user(security: Mapping[str, str], protocol: str) -> None:
+    if (mechanism := mechanism_of(security)) not in _NEEDED:
+        raise ConfigError(f"{_PREFIX}.sasl.mechanism: '{mechanism}' is none of {', '.join(_NEEDED)}")
+    for name in _NEEDED[mechanism]:
+        if not security.get(name):
+            raise ConfigError(f"{_PREFIX}.{name}: is needed for {protocol} with {mechanism}")
+    if mechanism == OAUTH and security.get("sasl.oauthbearer.method", "").lower() != "oidc":
+        raise ConfigError(f"{_PREFIX}.sasl.oauthbearer.method: must be oidc; without it nobody would fetch a token")
+    if mechanism == OAUTH and not security[_CLIENT[0]].startswith(("https://", "http://")):
+        raise ConfigError(f"{_PREFIX}.{_CLIENT[0]}: must begin with https:// (or http://)")
+
+
+def _token_credentials(security: Mapping[str, str], context: ssl.SSLContext | None) -> Any:
+    import faust
+
+    from engine.runners.kafka.oauth import token_provider
+
+    return faust.OAuthCredentials(oauth_cb=token_provider(security), ssl_context=context)
 
 
 def tls_context(security: Mapping[str, str]) -> ssl.SSLContext:
@@ -96,7 +129,8 @@ def principal(security: Mapping[str, str]) -> str:
     """Return who we are to the broker's rights, as its tools write it, or CERTIFICATE."""
     protocol = _protocol(security)
     if protocol.startswith("SASL"):
-        return f"User:{security.get('sasl.username', '')}"
+        name = "sasl.oauthbearer.client.id" if mechanism_of(security) == OAUTH else "sasl.username"
+        return f"User:{security.get(name, '')}"
     if protocol == "SSL" and ("ssl.certificate.location" in security or "ssl.certificate.pem" in security):
         return CERTIFICATE
     return "User:ANONYMOUS"
@@ -106,7 +140,8 @@ def _protocol(security: Mapping[str, str]) -> str:
     return security.get("security.protocol", "PLAINTEXT").upper()
 
 
-def _mechanism(security: Mapping[str, str]) -> str:
+def mechanism_of(security: Mapping[str, str]) -> str:
+    """Return how a user says who it is, in capitals; "" when it does not."""
     return security.get("sasl.mechanism", security.get("sasl.mechanisms", "")).upper()
 
 

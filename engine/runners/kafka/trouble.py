@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from engine.errors import ConfigError, Retryable
 from engine.runners.kafka.config import KafkaConfig
-from engine.runners.kafka.credentials import tls_context
+from engine.runners.kafka.credentials import OAUTH, mechanism_of, tls_context
 
 _TIMEOUT_S: Final = 2.0
 _PAUSE_S: Final = 1.0
@@ -50,7 +50,7 @@ class Trouble:
     def error(self, config: KafkaConfig) -> Retryable:
         """Return the error to raise; Refused where waiting does not help."""
         if (said := self._heard.get("_AUTHENTICATION")) is not None:
-            return Refused(f"kafka: {config.bootstrap}: {_of_authentication(said)}", _PAUSE_S)
+            return Refused(f"kafka: {config.bootstrap}: {_of_authentication(config, said)}", _PAUSE_S)
         if self._asks_for_certificate:
             return Refused(
                 f"kafka: {config.bootstrap}: the broker asks for another certificate of ours; set "
@@ -81,10 +81,12 @@ def addresses(config: KafkaConfig) -> Iterator[tuple[str, int]]:
             yield host.strip("[]"), int(port)
 
 
-def _of_authentication(said: str) -> str:
+def _of_authentication(config: KafkaConfig, said: str) -> str:
     if "upported mechanisms" in said or "Unsupported SASL mechanism" in said:
         offered = said.rpartition("supported mechanisms: ")[2]
         return f"the broker does not take this sasl.mechanism of kafka.security; it takes {offered}"
+    if mechanism_of(config.security) == OAUTH:
+        return f"no token, or one that the broker refuses; see sasl.oauthbearer.* of kafka.security ({said[-200:]})"
     return (
         "the broker refuses the user or its password; see sasl.username, sasl.password and sasl.mechanism of "
         "kafka.security"

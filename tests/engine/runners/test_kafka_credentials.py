@@ -10,6 +10,14 @@ import pytest
 from engine.errors import ConfigError
 from engine.runners.kafka.credentials import CERTIFICATE, check_security, faust_credentials, principal, tls_context
 
+TOKEN = {
+    "security.protocol": "SASL_SSL",
+    "sasl.mechanism": "OAUTHBEARER",
+    "sasl.oauthbearer.method": "oidc",
+    "sasl.oauthbearer.token.endpoint.url": "https://id.example.com/token",
+    "sasl.oauthbearer.client.id": "opsbrain",
+    "sasl.oauthbearer.client.secret": "hush",
+}
 NAMED = {"sasl.username": "u", "sasl.password": "p"}
 
 
@@ -29,6 +37,11 @@ def test_a_name_and_a_password(protocol: str, mechanism: str) -> None:
 
 def test_certificates_alone() -> None:
     assert faust_credentials({"security.protocol": "SSL"}).protocol.value == "SSL"
+
+
+def test_tokens() -> None:
+    made = faust_credentials(TOKEN)
+    assert (made.protocol.value, made.mechanism.value) == ("SASL_SSL", "OAUTHBEARER")
 
 
 @pytest.mark.parametrize(
@@ -53,6 +66,9 @@ def test_what_is_verified(more: dict[str, str], checks_name: bool, mode: ssl.Ver
         ({"security.protocol": "TLS"}, "TLS is none of"),
         ({"security.protocol": "SASL_SSL", "sasl.mechanism": "GSSAPI"}, "GSSAPI"),
         ({"security.protocol": "SASL_PLAINTEXT", "sasl.mechanism": "PLAIN", "sasl.username": "u"}, "sasl.password"),
+        ({**TOKEN, "sasl.oauthbearer.method": "default"}, "must be oidc"),
+        ({**TOKEN, "sasl.oauthbearer.client.secret": ""}, "client.secret: is needed for SASL_SSL with OAUTHBEARER"),
+        ({**TOKEN, "sasl.oauthbearer.token.endpoint.url": "file:///x"}, "must begin with https"),
         ({"sasl.mechanism": "PLAIN", **NAMED}, "PLAINTEXT sends no user"),
         ({"security.protocol": "SSL", "ssl.ca.location": "/nowhere"}, "ssl.ca.location: cannot be read: No such file"),
         ({"security.protocol": "SSL", "ssl.ca.pem": "nonsense"}, "a file is named by ssl.ca.location"),
@@ -83,6 +99,7 @@ def test_a_certificate_given_as_text_leaves_no_file_behind(tmp_path: Path, monke
         ({"security.protocol": "SSL"}, "User:ANONYMOUS"),
         ({"security.protocol": "SSL", "ssl.certificate.location": "x"}, CERTIFICATE),
         ({"security.protocol": "SASL_SSL", "sasl.mechanism": "PLAIN", **NAMED}, "User:u"),
+        (TOKEN, "User:opsbrain"),
     ],
 )
 def test_who_we_are_to_the_rights(security: dict[str, str], who: str) -> None:
