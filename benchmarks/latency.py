@@ -4,7 +4,7 @@ At half the load that one worker was measured to take on this machine in the sam
 as the maximum), with windows of 2 s, so that minutes give hundreds of notifications. Faults are injected all the time.
 The load is sent open-loop; afterwards every sample must have been taken in and every incident's every revision heard.
 
-$OPSBRAIN_BENCH_SECONDS (240) says how long; $OPSBRAIN_BENCH_RESOLUTION_S (2) how long windows are.
+$OPSBRAIN_BENCH_SECONDS (300) says how long; $OPSBRAIN_BENCH_RESOLUTION_S (2) how long windows are.
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ _HEARD_S: Final = 60.0
 
 def run(data: Path | None = None) -> dict[str, Any]:
     """Return p50 and p99 of the latency, and what was lost; `data` is not used. Raises SourceError without a broker."""
-    resolution_s, seconds = _asked("RESOLUTION_S", 2), _asked("SECONDS", 240)
+    resolution_s, seconds = _asked("RESOLUTION_S", 2), _asked("SECONDS", 300)
     with broker() as running, tempfile.TemporaryDirectory(prefix="opsbrain-bench-") as folder, receiver() as kept:
         most = _asked("LOAD", 0) or measured_load(running, Path(folder), _asked("SERIES", 100_000))
-        plan = live_plan(running, most // 2, seconds, resolution_s)
+        plan = live_plan(running, most // 2, seconds, resolution_s, fault_every_s=resolution_s)
         with rig(Path(folder), running, kept, plan, live_settings(resolution_s)) as made:
             sent = made.wait_sent()
             made.wait_decided()
@@ -82,8 +82,8 @@ def measured_load(running: Broker, folder: Path, series: int) -> int:
     return int(done.items / done.wall_s)
 
 
-def live_plan(running: Broker, samples_per_s: int, seconds: int, resolution_s: int) -> Plan:
-    """Return a plan that sends so much, every series once a second, with a fault every few windows."""
+def live_plan(running: Broker, samples_per_s: int, seconds: int, resolution_s: int, *, fault_every_s: int) -> Plan:
+    """Return a plan that sends so much, every series once a second, with a fault every so often."""
     return Plan(
         bootstrap=running.bootstrap,
         topic=TOPIC,
@@ -92,7 +92,7 @@ def live_plan(running: Broker, samples_per_s: int, seconds: int, resolution_s: i
         seconds=seconds,
         begin_s=int(time.time()) + _START_S,
         calm_s=_CALM_WINDOWS * resolution_s,
-        fault_every_s=2 * resolution_s,
+        fault_every_s=fault_every_s,
         fault_s=4 * resolution_s,
     )
 

@@ -138,7 +138,7 @@ def filled_of(plan: Plan, sent: Sent) -> Filled:
 
 def _settings(folder: Path, broker: Broker, receiver: Receiver, plan: Plan, more: str) -> str:
     return (
-        f'{more}\n[detectors]\nenabled = ["zscore"]\n[store]\nfolder = "{folder / "store"}"\n'
+        f'{more}\n[worker]\nlisten = "127.0.0.1:0"\n[detectors]\nenabled = ["zscore"]\n[store]\nfolder = "{folder / "store"}"\n'
         f'[[notify.webhooks]]\nname = "bench"\nurl = "{receiver.url}"\n'
         f'[kafka]\nbootstrap = "{broker.bootstrap}"\ngroup_prefix = "bench-live"\ntopic_prefix = "bench-live."\n'
         f'[[kafka.telemetry]]\ntopic = "{plan.topic}"\nformat = "prometheus-adapter"\nscope = "{SCOPE}"\n'

@@ -32,6 +32,7 @@ from benchmarks.processes import cpu_s, rss_mb
 from engine.errors import SourceError
 
 RESOLUTION_S: Final = 2
+FAULT_EVERY_S: Final = 20
 RETENTION: Final = {"retention.bytes": "268435456", "segment.bytes": "33554432"}
 """Of the telemetry topic, by partition: half a gigabyte to a gigabyte in all, so that an hour reaches the bound."""
 
@@ -52,7 +53,7 @@ def run(data: Path | None = None) -> dict[str, Any]:
     hours, every_s = _number("HOURS", 1.0), _number("SAMPLE_S", 10.0)
     with broker() as running, tempfile.TemporaryDirectory(prefix="opsbrain-bench-") as folder, receiver() as kept:
         most = int(_number("LOAD", 0)) or measured_load(running, Path(folder), int(_number("SERIES", 100_000)))
-        plan = live_plan(running, most // 2, round(hours * 3_600), RESOLUTION_S)
+        plan = live_plan(running, most // 2, round(hours * 3_600), RESOLUTION_S, fault_every_s=FAULT_EVERY_S)
         with rig(Path(folder), running, kept, plan, live_settings(RESOLUTION_S), RETENTION) as made:
             watched = watch(made, every_s)
             sent = made.wait_sent()

@@ -75,7 +75,7 @@ def config_file(folder: Path, broker: Broker, job: Job) -> Path:
     (folder / job.name).mkdir(parents=True, exist_ok=True)
     file = folder / job.name / "opsbrain.toml"
     file.write_text(
-        f'[store]\nfolder = "{folder / job.name / "store"}"\n'
+        f'[worker]\nlisten = "127.0.0.1:0"\n[store]\nfolder = "{folder / job.name / "store"}"\n'
         f'[kafka]\nbootstrap = "{broker.bootstrap}"\ngroup_prefix = "{job.name}"\ntopic_prefix = "{job.name}."\n'
         f'[[kafka.telemetry]]\ntopic = "{job.filled.topic}"\nformat = "{job.format}"\nscope = "{SCOPE}"\n'
     )
@@ -164,7 +164,9 @@ class _Running:
     def said(self) -> str:
         """Return the last of what the workers printed."""
         text = "".join(one.read_text(errors="replace") for one in sorted(self.folder.glob("worker-*.log")))
-        return " / ".join(text.strip().splitlines()[-3:]) or "it said nothing"
+        return (
+            " / ".join(text.strip().splitlines()[-(60 if "OPSBRAIN_DEBUG" in os.environ else 3) :]) or "it said nothing"
+        )
 
     def stop(self) -> None:
         for one in self.processes:
@@ -221,4 +223,5 @@ def _waiting(config: Any) -> int:
 
 def environ() -> dict[str, str]:
     """Return the environment without settings and switches of ours: a worker runs as shipped."""
-    return {name: value for name, value in os.environ.items() if not name.startswith("OPSBRAIN_")}
+    kept = {"OPSBRAIN_DEBUG", "OPSBRAIN_CACHE"}
+    return {name: text for name, text in os.environ.items() if name in kept or not name.startswith("OPSBRAIN_")}
