@@ -56,7 +56,7 @@ class Telemetry:
 
 @dataclass(frozen=True, slots=True)
 class RetentionHours:
-    """How long our topics keep their messages: between steps, what was concluded, what was refused (late, unreadable)."""
+    """How long our topics keep their messages: between steps, what was concluded, what was refused (late, bad)."""
 
     steps: int = 168
     conclusions: int = 720
