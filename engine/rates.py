@@ -46,9 +46,8 @@ class Rates:
         times = part["times"].explode(keep_nulls=False, empty_as_null=False).to_numpy()
         samples = part["samples"].explode(keep_nulls=False, empty_as_null=False).to_numpy()
         counter = np.repeat(np.searchsorted(self._keys, keys), lengths)
-        in_order = (counter[1:] > counter[:-1]) | ((counter[1:] == counter[:-1]) & (times[1:] > times[:-1]))
-        if not in_order.all():
-            order = np.lexsort((samples, times, counter))
+        order = _order(counter, times, samples)
+        if order is not None:
             counter, times, samples = counter[order], times[order], samples[order]
         return self._rated(counter, times, samples)
 
@@ -100,3 +99,21 @@ class Rates:
         self._series = np.insert(self._series, places, self._book.numbers_of(rate))
         self._time = np.insert(self._time, places, -1)
         self._sample = np.insert(self._sample, places, np.nan)
+
+
+def _order(counter: Ints, times: Ints, samples: Floats) -> Ints | None:
+    """Return what sorts samples by (counter, time, value), or None where they are sorted already."""
+    if not len(times):
+        return None
+    lowest = int(times.min())
+    if (int(times.max()) - lowest) >> _TIME_BITS or int(counter.max()) >> (62 - _TIME_BITS):
+        return np.lexsort((samples, times, counter))
+    both = (counter << _TIME_BITS) | (times - lowest)  # one number is sorted in a fraction of the time of two
+    if (both[1:] > both[:-1]).all():
+        return None
+    order = np.argsort(both)
+    both = both[order]
+    return np.lexsort((samples, times, counter)) if (both[1:] == both[:-1]).any() else order
+
+
+_TIME_BITS: Final = 38  # more milliseconds than eight years have
