@@ -101,6 +101,8 @@ class Measures:
         return np.asarray(self.order[np.searchsorted(self._keys, keys)])
 
     def _name(self, named: pl.DataFrame, keys: Hashes) -> None:
+        if named.is_empty():
+            return  # another pod's series of measures that are known; of no rows polars would make text
         shards = {one: shard_of(one, self._shards) for one in named["entity"].unique()}
         shard = named["entity"].replace_strict(shards, return_dtype=pl.Int32)
         self.frame = self.frame.vstack(named.with_columns(shard=shard, key=pl.Series(keys)).select(_MEASURE.names()))
