@@ -32,7 +32,14 @@ from typing import Any, Final
 import typer
 
 from benchmarks.chaos_broker import Broker
-from benchmarks.chaos_compare import Difference, compare_exports, compare_notified, compare_topics, event_id
+from benchmarks.chaos_compare import (
+    Difference,
+    compare_exports,
+    compare_notified,
+    compare_topics,
+    compare_windows,
+    event_id,
+)
 from benchmarks.chaos_disk import Disk
 from benchmarks.chaos_feeder import AHEAD_WINDOWS, Feeder
 from benchmarks.chaos_guard import Guard
@@ -174,8 +181,9 @@ class _Trial:
             [(one.id, one.revision) for one in incidents],
             self.difference,
         )
-        config = kafka_config(load_settings(disturbed.workers.group.settings, {}))
-        again = compare_topics(config, self.difference)
+        configs = [kafka_config(load_settings(one.workers.group.settings, {})) for one in (calm, disturbed)]
+        again = compare_topics(configs[1], self.difference)
+        compare_windows(configs[0], configs[1], self.difference)
         ended = [line for one in (disturbed, calm) for line in one.workers.ended]
         tracebacks = [line for one in (disturbed, calm) for line in one.workers.lines("Traceback")]
         for line in (*self.difference.lines(), *ended):

@@ -15,10 +15,12 @@ from typing import Any, Final
 import msgspec
 import polars as pl
 
-from engine.messages import ANOMALIES, DEADLETTERS, FIXES, INCIDENTS
+from engine.messages import ANOMALIES, CHANGES, DEADLETTERS, FIXES, INCIDENTS
+from engine.runners.kafka.codec import decode
 from engine.runners.kafka.config import KafkaConfig
 from engine.runners.kafka.reader import TopicReader
 from engine.runners.kafka.topics import reach
+from engine.types import Mark
 from opsbrain.notify.receiver import Received
 
 _LINES: Final = {
@@ -106,6 +108,37 @@ def compare_topics(config: KafkaConfig, into: Difference) -> int:
     finally:
         reader.close()
     return repeats
+
+
+def compare_windows(calm: KafkaConfig, disturbed: KafkaConfig, into: Difference) -> None:
+    """Compare how many rows decoders said that each window has of each input, each time that they said it."""
+    found = [_rows_by_window(one) for one in (calm, disturbed)]
+    for key in sorted(found[0].keys() | found[1].keys()):
+        rows = [one.get(key, []) for one in found]
+        if set(rows[0]) != set(rows[1]):
+            into.changed.append(f"window {key[1]} of {key[0]}: rows {rows[0]} undisturbed and {rows[1]} disturbed")
+
+
+def _rows_by_window(config: KafkaConfig) -> dict[tuple[str, int], list[int]]:
+    reader = TopicReader(config, config.group("chaos"))
+    found: dict[tuple[str, int], list[int]] = {}
+    try:
+        for one in reader.whole([(config.topic(CHANGES), 0)]):
+            headers = dict(one.headers() or ())
+            if headers.get("type") != b"mark":
+                continue
+            mark = decode(CHANGES, one.key(), one.value(), headers).payload
+            if isinstance(mark, Mark):
+                _count(mark, found)
+    finally:
+        reader.close()
+    return found
+
+
+def _count(mark: Mark, found: dict[tuple[str, int], list[int]]) -> None:
+    for start, kinds in mark.windows.items():
+        for producer in mark.producers:
+            found.setdefault((producer, start), []).append(sum(one.rows for one in kinds.values()))
 
 
 def event_id(body: bytes) -> str:
