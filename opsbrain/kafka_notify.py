@@ -67,7 +67,8 @@ class NotifyRole:
         self._refreshing = [one.name for one in self._notifiers if one.refresh_ms]
         self._ledgers: dict[Partition, Ledger] = {}
         self._committed: dict[Partition, tuple[int, str]] = {}
-        self._committed_s = 0.0
+        self._commit_s = 0.0
+        self._uncertain = False  # a commit is under way, or has failed
         self._paused = False
         self._arrived: list[Any] = []  # messages in the broker's client's own form, not enqueued yet
         self._trouble = Trouble(log, "notify: the outbox cannot be written")
@@ -115,10 +116,9 @@ class NotifyRole:
         with self._meters.all.stage(NOTIFY):
             self._enqueue()  # 1
             self._shelf.save(self._meters)  # 2
-        if time.monotonic() - self._committed_s >= _COMMIT_EVERY_S:
-            self._commit(self._ledgers)  # 4
-            self._committed_s = time.monotonic()
-        self._meters.round(self._outbox, waiting=not self._is_committed())
+        if time.monotonic() >= self._commit_s:
+            self._commit_all()  # 4
+        self._meters.round(self._outbox, waiting=self._uncertain or bool(self._shelf.unsaved))
         if not self._deliverer.alive:
             raise SourceError("notify: a thread that delivers notifications ended by itself; the log says why")
 
@@ -189,10 +189,12 @@ class NotifyRole:
             self._ledgers[key] = Ledger(receivers, offset, found.metadata if found.offset >= 0 else None)
         return self._ledgers[key]
 
-    def _is_committed(self) -> bool:
-        return not self._shelf.unsaved and all(
-            self._committed.get(key) == ledger.place() for key, ledger in self._ledgers.items()
-        )
+    def _commit_all(self) -> None:
+        began_s = time.monotonic()
+        self._commit(self._ledgers)
+        ended_s = time.monotonic()
+        # rarer when very much is owed, so that looking through it stays a small part of the time
+        self._commit_s = ended_s + max(_COMMIT_EVERY_S, 10 * (ended_s - began_s))
 
     def _commit(self, ledgers: Mapping[Partition, Ledger]) -> None:
         """Commit how far these partitions have been told, if the store has all of it; the answer comes later."""
@@ -211,10 +213,12 @@ class NotifyRole:
         try:
             self._consumer.commit(offsets=[TopicPartition(*key, *place) for key, place in places.items()])
             self._committed |= places
+            self._uncertain = True
         except KafkaException as error:
             self._uncommitted(error.args[0].str())
 
     def _on_commit(self, error: Any, partitions: list[Any]) -> None:
+        self._uncertain = error is not None
         if error is not None:
             for one in partitions:
                 self._committed.pop((one.topic, one.partition), None)
@@ -240,7 +244,7 @@ class NotifyRole:
         self._given -= keys
         self._arrived = [one for one in self._arrived if (one.topic(), one.partition()) not in keys]
         for key in keys & self._ledgers.keys():
-            self._outbox.drop(self._ledgers.pop(key).subjects)
+            self._outbox.drop(self._ledgers.pop(key).subjects, self._refreshing)
             self._committed.pop(key, None)
 
     def _read(self, raw: Any) -> tuple[Incident | Fix, Notice]:

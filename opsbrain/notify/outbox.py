@@ -128,10 +128,15 @@ class Outbox:
         """Return the incidents of which anything is known."""
         return {subject for (subject,) in self._rows("SELECT DISTINCT subject FROM deliveries")}
 
-    def drop(self, subjects: Collection[str]) -> None:
-        """Forget incidents that somebody else tells from now on, whatever of them is pending."""
+    def drop(self, subjects: Collection[str], refreshing: Collection[str] = ()) -> None:
+        """Let go of incidents that somebody else tells from now on: what of them is pending, or lasts (`refreshing`).
+
+        What was delivered stays known, should they come back.
+        """
         self._change(
-            "DELETE FROM deliveries WHERE subject IN (SELECT value FROM json_each(?))", (json.dumps(sorted(subjects)),)
+            "DELETE FROM deliveries WHERE subject IN (SELECT value FROM json_each(?))"
+            " AND (state = 'pending' OR notifier IN (SELECT value FROM json_each(?)))",
+            (json.dumps(sorted(subjects)), json.dumps(sorted(refreshing))),
         )
 
     def delivered(self, delivery: Delivery, now_ms: int, answer: str) -> None:

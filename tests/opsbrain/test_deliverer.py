@@ -174,6 +174,15 @@ def test_what_others_tell_now_is_forgotten_even_while_it_is_being_sent() -> None
     assert outbox.entries() == [] and receiver.sent == ["inc-1.1"]
 
 
+def test_what_was_delivered_stays_known_when_others_take_over_but_not_what_lasts() -> None:
+    outbox = Outbox(SCRATCH)
+    for one in (told(1, "hook"), told(1, "lasting")):
+        outbox.enqueue(one, T0)
+        outbox.delivered(one, T0, "HTTP 204")
+    outbox.drop(["inc-1"], ["lasting"])
+    assert [one.delivery.notifier for one in outbox.entries()] == ["hook"]
+
+
 def test_who_was_frozen_waits_before_it_speaks_again() -> None:
     now_s = 0.0
     lease = Lease(10.0, lambda: now_s)

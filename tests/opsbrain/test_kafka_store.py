@@ -84,6 +84,7 @@ class Consumer:
 
     def __init__(self, group: Group, config: dict[str, Any]) -> None:
         self.group = group
+        self.on_commit = config["on_commit"]
         self.at = {topic: at for topic, (at, _) in group.committed.items()}
         group.paused = False
 
@@ -112,6 +113,7 @@ class Consumer:
     def commit(self, offsets: list[Any]) -> None:
         self.group.commits += 1
         self.group.committed |= {one.topic: (one.offset, one.metadata or "") for one in offsets}
+        self.on_commit(None, offsets)
 
     def assignment(self) -> list[Any]:
         return []
