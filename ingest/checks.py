@@ -15,7 +15,7 @@ from typing import Final
 
 import polars as pl
 
-from engine.numbered import expanded
+from engine.numbered import NUMBERED, SERIES, Numbered, SeriesNames, expanded
 from engine.ports import Format, Reader, Source
 from engine.schemas import SCHEMAS
 from engine.types import DeadLetter
@@ -120,6 +120,43 @@ def decoding_is_pure(build: BuildFormat, bodies: Sequence[bytes]) -> None:
     _hold(_same(frame, pl.concat([one for one, _ in one_by_one])), "one by one gives other rows than at once")
 
 
+def numbers_mean_one_thing(build: BuildFormat, bodies: Sequence[bytes]) -> None:
+    """Numbers of series are within their names; there every identity stands once and is not 0.
+
+    Within one generation names only grow, and the same number keeps its meaning; a generation never comes back.
+    """
+    wire = build()
+    before: SeriesNames | None = None
+    generations: set[int] = set()
+    for cut in (1, 3, len(bodies) or 1):
+        for start in range(0, len(bodies), cut):
+            part = bodies[start : start + cut]
+            batch = wire.decode(part, range(FIRST_OFFSET, FIRST_OFFSET + len(part)), _INPUT).batch
+            if isinstance(batch, Numbered):
+                _check_numbered(batch)
+                _check_follows(before, batch.names, generations)
+                before = batch.names
+
+
+def _check_numbered(batch: Numbered) -> None:
+    _hold(batch.frame.schema == NUMBERED, f"the schema of numbered rows is {batch.frame.schema}")
+    _hold(batch.names.frame.schema == SERIES, f"the schema of names is {batch.names.frame.schema}")
+    height = batch.names.frame.height
+    _hold(not (batch.frame["series"] >= height).any(), f"a row is of a series beyond the {height} that have names")
+    identities = batch.names.frame["identity"]
+    _hold(identities.n_unique() == len(identities), "an identity has two numbers")
+    _hold(not (identities == 0).any(), "an identity is 0")
+
+
+def _check_follows(before: SeriesNames | None, names: SeriesNames, generations: set[int]) -> None:
+    if before is not None and before.generation == names.generation:
+        grown = names.frame.height >= before.frame.height and names.frame.head(before.frame.height).equals(before.frame)
+        _hold(grown, "a number of the same generation means something else than before")
+    else:
+        _hold(names.generation not in generations, f"generation {names.generation} came back")
+    generations.add(names.generation)
+
+
 def dead_letters_are_small_and_scrubbed(build: BuildFormat, bodies: Sequence[bytes]) -> None:
     """A dead letter holds at most some kB of its body, and no secret."""
     secret = b"password=Tr0ub4dor&3-horse"
@@ -190,6 +227,7 @@ FORMAT_CHECKS: Final = (
     reads_good_messages,
     empty_batch_is_empty,
     decoding_is_pure,
+    numbers_mean_one_thing,
     dead_letters_are_small_and_scrubbed,
 )
 SOURCE_CHECKS: Final = (
