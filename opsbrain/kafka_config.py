@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import datetime
 
 from engine.errors import ConfigError
 from engine.runners.kafka.config import KafkaConfig, RetentionHours, Telemetry
@@ -51,6 +52,7 @@ def kafka_config(settings: Settings, *, needs_telemetry: bool = False) -> KafkaC
         session_timeout_s=kafka.session_timeout_s,
         checkpoint_every_s=kafka.checkpoint_every_s,
         idle_after_s=settings.pipeline.idle_after_s,
+        start_from_ms=time_of("kafka.start_from", kafka.start_from),
         memory_limit_bytes=settings.worker.memory_limit_mb << 20,
         security=security_of(kafka.security),
     )
@@ -61,6 +63,19 @@ def security_of(told: Mapping[str, Secret]) -> dict[str, str]:
     revealed = {name: secret.reveal(f"kafka.security.{name}") for name, secret in told.items()}
     check_security(revealed)
     return revealed
+
+
+def time_of(key: str, text: str) -> int | None:
+    """Return a time with its zone in milliseconds, None for an empty text; raise ConfigError that names the key."""
+    if not text:
+        return None
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError:
+        time = None
+    if time is None or time.tzinfo is None:
+        raise ConfigError(f"{key}: '{text}' is not a time with its zone, as in 2026-11-21T06:00:00Z")
+    return int(time.timestamp() * 1000)
 
 
 def _telemetry(number: int, one: TelemetryTopic, identity: Identity, scrubber: Scrubber) -> Telemetry:

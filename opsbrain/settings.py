@@ -199,7 +199,7 @@ class Kafka:
     start_from: str = _key(
         "",
         "Where a consumer group that has committed nothing yet begins to read telemetry: at the first message that the"
-        " broker took at or after this time (with its zone, as `2026-11-21T06:00:00Z`); empty is at the first there is.",
+        " broker took at or after this time (with its zone, as `2026-11-21T06:00:00Z`); empty is at the first one.",
     )
     security: dict[str, Secret] = _key(
         {}, "librdkafka's `security.*`, `sasl.*` and `ssl.*` keys (docs/kafka.md). Values may be `env:` or `file:`."

@@ -44,8 +44,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-BATCH: Final = 5_000
-POLL_S: Final = 0.2
+BATCH: Final = 20_000
+POLL_S: Final = 0.05
 _ANSWER_S: Final = 5.0
 _SAMPLE: Final = 16  # messages of a batch whose sizes tell how large the next one may be
 _INTERRUPTED_S: Final = 2.0  # a loop that came round later than this was frozen, or waited for the broker
@@ -74,6 +74,7 @@ class DecodeLoop:
         self._stopped = stopped
         self._holds = holds
         self._held = False
+        self._leaving = False
         self._batch = BATCH
         self._batch_bytes = bounds_of(config.memory_limit_bytes).batch_bytes
         self._reads_for = reads_for(config, window)
@@ -85,13 +86,15 @@ class DecodeLoop:
         """Run until stopped, with a last commit on the way out; raise what keeps it from going on."""
         self._sender = Sender(self._config, self._meters, self._stopped)
         self._consumer = self._new_consumer()
+        self._leaving = False
         try:
             self._work()
         finally:
+            self._leaving = True
             for key in list(self._inputs):
                 self._leave(key)
-            self._sender.close()
             self._consumer.close()
+            self._sender.close()
 
     def _new_consumer(self) -> Consumer:
         from confluent_kafka import Consumer
@@ -250,8 +253,8 @@ class DecodeLoop:
             self.accounts.sent(message.stream)
 
     def _assigned(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        if self._stopped():
-            return  # leaving: a consumer that closes is not told what was committed, and would wait for it
+        if self._stopped() or self._leaving:
+            return  # a consumer that closes is not told what was committed, and would wait for it
         found = self._found(consumer, partitions)
         self._declare(found)
         for one in found:
@@ -325,6 +328,8 @@ class DecodeLoop:
             self.accounts.error("deleted_unread", lowest - one.offset)
 
     def _revoked(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        if self._leaving:
+            return  # all that matters is committed, and a client that closes must not be kept from it
         gone = [self._inputs[key] for one in partitions if (key := (one.topic, one.partition)) in self._inputs]
         self._commit(gone)
         self._lost(consumer, partitions)
