@@ -10,6 +10,7 @@ import os
 import socket
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -26,9 +27,13 @@ _ANSWER_S: Final = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Broker:
-    """A broker that answers. `pid` and `data` are None where it was there before us: its load cannot be told then."""
+    """A broker that answers, and what begins the names of this run's topics and groups.
+
+    `pid` and `data` are None where it was there before us: its load cannot be told then.
+    """
 
     bootstrap: str
+    run: str = "bench"
     pid: int | None = None
     data: Path | None = None
 
@@ -39,7 +44,11 @@ def broker() -> Iterator[Broker]:
     named = os.environ.get(BOOTSTRAP, "")
     if named:
         _reach(named)
-        yield Broker(named)
+        run = f"bench-{time.time_ns():x}"
+        try:
+            yield Broker(named, run)
+        finally:
+            delete_topics(named, run)
         return
     with tempfile.TemporaryDirectory(prefix="opsbrain-bench-kafka-") as folder:
         data = Path(folder)
@@ -84,7 +93,7 @@ def _start(data: Path) -> Broker:
     started = _run("start", "--data", str(data), "--port", str(port), "--controller-port", str(controller_port))
     if started.returncode:
         raise SourceError(f"{started.stderr.strip()}; or name a running broker: {BOOTSTRAP}=host:port")
-    return Broker(f"127.0.0.1:{port}", int((data / "pid").read_text()), data)
+    return Broker(f"127.0.0.1:{port}", pid=int((data / "pid").read_text()), data=data)
 
 
 def _run(*arguments: str) -> subprocess.CompletedProcess[str]:

@@ -22,7 +22,7 @@ import numpy as np
 
 from benchmarks.broker import Broker, broker, create_topic, delete_topics
 from benchmarks.fill import Filler, fill_slices
-from benchmarks.live import LATENESS_S, TOPIC, Rig, latencies_ms, rig
+from benchmarks.live import LATENESS_S, Rig, latencies_ms, rig
 from benchmarks.live_generator import Plan, Sent
 from benchmarks.live_receiver import Heard, receiver
 from benchmarks.load import Fleet
@@ -70,7 +70,7 @@ def run(data: Path | None = None) -> dict[str, Any]:
 
 def measured_load(running: Broker, folder: Path, series: int) -> int:
     """Return the samples a second of wall-clock that one worker takes in from a topic that was filled before."""
-    name = "bench-load"
+    name = f"{running.run}-load"
     create_topic(running.bootstrap, f"{name}.input", PARTITIONS)
     filler, fleet = Filler(running.bootstrap, f"{name}.input", PARTITIONS), Fleet(series, PARTITIONS)
     for scrape in range(_asked("LOAD_WINDOWS", 8) * 4):
@@ -86,7 +86,7 @@ def live_plan(running: Broker, samples_per_s: int, seconds: int, resolution_s: i
     """Return a plan that sends so much, every series once a second, with a fault every so often."""
     return Plan(
         bootstrap=running.bootstrap,
-        topic=TOPIC,
+        topic=f"{running.run}-live.input",
         partitions=PARTITIONS,
         series=max(samples_per_s, 1_000),
         seconds=seconds,

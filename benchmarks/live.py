@@ -31,7 +31,6 @@ from opsbrain.kafka_config import kafka_config
 from opsbrain.settings_load import load_settings
 
 LATENESS_S: Final = 5  # as shipped
-TOPIC: Final = "bench-live.input"
 _ROOT: Final = Path(__file__).parents[1]
 _STOP_S: Final = 20.0
 _POLL_S: Final = 0.5
@@ -138,9 +137,11 @@ def filled_of(plan: Plan, sent: Sent) -> Filled:
 
 def _settings(folder: Path, broker: Broker, receiver: Receiver, plan: Plan, more: str) -> str:
     return (
-        f'{more}\n[worker]\nlisten = "127.0.0.1:0"\n[detectors]\nenabled = ["zscore"]\n[store]\nfolder = "{folder / "store"}"\n'
+        f'{more}\n[worker]\nlisten = "127.0.0.1:0"\n[detectors]\nenabled = ["zscore"]\n'
+        f'[store]\nfolder = "{folder / "store"}"\n'
         f'[[notify.webhooks]]\nname = "bench"\nurl = "{receiver.url}"\n'
-        f'[kafka]\nbootstrap = "{broker.bootstrap}"\ngroup_prefix = "bench-live"\ntopic_prefix = "bench-live."\n'
+        f'[kafka]\nbootstrap = "{broker.bootstrap}"\ngroup_prefix = "{broker.run}-live"\n'
+        f'topic_prefix = "{broker.run}-live."\n'
         f'[[kafka.telemetry]]\ntopic = "{plan.topic}"\nformat = "prometheus-adapter"\nscope = "{SCOPE}"\n'
     )
 

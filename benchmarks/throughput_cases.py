@@ -88,7 +88,7 @@ class Cases:
 
     def main(self) -> dict[str, Any]:
         """One worker, adapter JSON, 100 k series."""
-        self._one, case = self._worked(Job("bench-main", self._main_topic(), "prometheus-adapter"))
+        self._one, case = self._worked(Job(self._name("main"), self._main_topic(), "prometheus-adapter"))
         return case
 
     def floor(self) -> dict[str, Any]:
@@ -106,8 +106,8 @@ class Cases:
 
     def two(self) -> dict[str, Any]:
         """Two workers over the topic of the main case, beside one."""
-        one = self._one or self._worked(Job("bench-one", self._main_topic(), "prometheus-adapter"))[0]
-        both, case = self._worked(Job("bench-two", self._main_topic(), "prometheus-adapter", workers=2))
+        one = self._one or self._worked(Job(self._name("one"), self._main_topic(), "prometheus-adapter"))[0]
+        both, case = self._worked(Job(self._name("two"), self._main_topic(), "prometheus-adapter", workers=2))
         ratio = (both.cpu_s / both.items) / (one.cpu_s / one.items)
         speedup = (one.wall_s / one.items) / (both.wall_s / both.items)
         return case | {
@@ -121,25 +121,25 @@ class Cases:
     def few(self) -> dict[str, Any]:
         """1 k series as they are scraped: few samples a window, so what a window costs weighs most."""
         sizes = self._sizes
-        return self._scraped("bench-few", sizes.few_series, sizes.few_windows, _WINDOW_S)
+        return self._scraped(self._name("few"), sizes.few_series, sizes.few_windows, _WINDOW_S)
 
     def even(self) -> dict[str, Any]:
         """1 k series in windows so long that each holds as many samples as one of the main case."""
         sizes = self._sizes
         window_s = _WINDOW_S * max(sizes.series // sizes.few_series, 1)
-        return self._scraped("bench-even", sizes.few_series, sizes.even_windows, window_s)
+        return self._scraped(self._name("even"), sizes.few_series, sizes.even_windows, window_s)
 
     def many(self) -> dict[str, Any]:
         """1 M series."""
-        return self._scraped("bench-many", self._sizes.many_series, self._sizes.many_windows, _WINDOW_S)
+        return self._scraped(self._name("many"), self._sizes.many_series, self._sizes.many_windows, _WINDOW_S)
 
     def remote(self) -> dict[str, Any]:
         """Remote-write bodies as `opsbrain receive` puts them on Kafka, 100 k series."""
-        return self._batched("bench-remote", "prometheus-remote-write", RemoteWrite, {REQUEST_HEADER: b"0" * 16})
+        return self._batched(self._name("remote"), "prometheus-remote-write", RemoteWrite, {REQUEST_HEADER: b"0" * 16})
 
     def otlp(self) -> dict[str, Any]:
         """OTLP bodies as the Collector's Kafka exporter puts them on Kafka, 100 k series."""
-        return self._batched("bench-otlp", "otlp-metrics", OtlpMetrics, {})
+        return self._batched(self._name("otlp"), "otlp-metrics", OtlpMetrics, {})
 
     def file(self) -> dict[str, Any]:
         """`opsbrain replay` of a recording of our own, adapter JSON: the whole less one of the first window alone."""
@@ -151,9 +151,12 @@ class Cases:
     def logs(self) -> dict[str, Any]:
         """Fluent Bit's lines to template counts, and Drain3 over the same lines."""
         filled, lines = self._log_topic()
-        _, case = self._worked(Job("bench-logs", filled, "fluentbit"))
+        _, case = self._worked(Job(self._name("logs"), filled, "fluentbit"))
         took = throughput_peers.drain3(lines)
         return case | {"drain3": asdict(took) | {"rate": took.rate}, "ratio_drain3": case["rate"] / took.rate}
+
+    def _name(self, case: str) -> str:
+        return f"{self._broker.run}-{case}"
 
     def _scraped(self, name: str, series: int, windows: int, window_s: int) -> dict[str, Any]:
         filled = self._adapter_topic(name, series, windows, window_s)
@@ -197,7 +200,7 @@ class Cases:
     def _main_topic(self) -> Filled:
         if self._main is None:
             sizes = self._sizes
-            self._main = self._adapter_topic("bench.input", sizes.series, sizes.windows, _WINDOW_S)
+            self._main = self._adapter_topic(self._name("input"), sizes.series, sizes.windows, _WINDOW_S)
         return self._main
 
     def _adapter_topic(self, name: str, series: int, windows: int, window_s: int) -> Filled:
@@ -212,7 +215,7 @@ class Cases:
 
     def _log_topic(self) -> tuple[Filled, list[bytes]]:
         sizes = self._sizes
-        filler = self._filler("bench-logs.input")
+        filler = self._filler(self._name("lines"))
         lines: list[bytes] = []
         for batch in Logs(sizes.log_lines, sizes.log_windows * _WINDOW_S, sizes.partitions).batches():
             for partition in range(sizes.partitions):
