@@ -32,7 +32,7 @@ class DecodeAccounts:
 
     def __init__(self, meters: Meters) -> None:
         """Report as component `decode` of `meters`."""
-        self._told = meters.component(DECODE, errors=("commit", "broker", "deleted_unread"))
+        self._told = meters.component(DECODE, errors=("commit", "broker", "deleted_unread", "undelivered"))
         self._gone = Component()
         self._inputs: dict[tuple[str, int], Input] = {}
         self._lock = threading.Lock()

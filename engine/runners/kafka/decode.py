@@ -30,6 +30,7 @@ from engine.runners.kafka.bounds import bounds_of
 from engine.runners.kafka.config import END, MARK_HEADER, RECORDED, REQUEST_HEADER, KafkaConfig
 from engine.runners.kafka.decoder import Committed, Decoder, Input, committed_of, committed_text
 from engine.runners.kafka.fingerprint import check_reads, reads_for
+from engine.runners.kafka.order import Order
 from engine.runners.kafka.reader import patiently
 from engine.runners.kafka.sender import Sender
 from engine.runners.kafka.topics import input_name
@@ -75,6 +76,8 @@ class DecodeLoop:
         self._holds = holds
         self._held = False
         self._leaving = False
+        self._broken: Exception | None = None
+        self._order = Order(self._read_again)
         self._batch = BATCH
         self._batch_bytes = bounds_of(config.memory_limit_bytes).batch_bytes
         self._reads_for = reads_for(config, window)
@@ -86,7 +89,7 @@ class DecodeLoop:
         """Run until stopped, with a last commit on the way out; raise what keeps it from going on."""
         self._sender = Sender(self._config, self._meters, self._stopped)
         self._consumer = self._new_consumer()
-        self._leaving = False
+        self._leaving, self._broken = False, None
         try:
             self._work()
         finally:
@@ -115,7 +118,10 @@ class DecodeLoop:
 
     def _work(self) -> None:
         self._consumer.subscribe(
-            sorted(self._by_topic), on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._lost
+            sorted(self._by_topic),
+            on_assign=self._kept(self._assigned),
+            on_revoke=self._kept(self._revoked),
+            on_lost=self._kept(self._lost),
         )
         self._produce([Message(stream, "inputs", self._declared) for stream in INPUTS_GO_TO])
         self._meters.checkpointed(DECODE)
@@ -131,6 +137,18 @@ class DecodeLoop:
                 committed_s = time.monotonic()
         if self._meters.value(BROKER_CONNECTED, 1):  # else a commit would wait as long as the session
             self._commit(self._inputs.values())
+
+    def _kept(self, told: Callable[[Consumer, list[TopicPartition]], None]) -> Callable[..., None]:
+        """Keep what a callback raises until the client has returned: it must not pass through the client."""
+
+        def call(consumer: Consumer, partitions: list[TopicPartition]) -> None:
+            try:
+                if self._broken is None and not self._leaving:
+                    told(consumer, partitions)
+            except Exception as error:  # noqa: BLE001  (raised right after the client returns)
+                self._broken = error
+
+        return call
 
     def _brake(self) -> None:
         """Leave telemetry in the broker for a while, or take it up again. The group is told nothing of it."""
@@ -154,6 +172,7 @@ class DecodeLoop:
     def _poll(self) -> None:
         with self._meters.stage("consume"):
             consumed = self._consumer.consume(self._batch, POLL_S)
+        self._raise_if_broken()
         with self._meters.stage("sort"):
             arrived = by_partition(consumed)
         if sum(map(len, arrived.values())) < len(consumed):
@@ -162,8 +181,22 @@ class DecodeLoop:
             mean_bytes = sum(len(one) for one in sample) / len(sample)
             self._batch = max(_SAMPLE, min(BATCH, int(self._batch_bytes / max(mean_bytes, 1))))
         for key, messages in sorted(arrived.items()):
-            if (input := self._inputs.get(key)) is not None:
-                self._produce(self._taken(input, messages))
+            if (input := self._inputs.get(key)) is not None and (next := self._order.taken(key, messages)):
+                self._produce(self._taken(input, next))
+
+    def _read_again(self, key: tuple[str, int], offset: int) -> None:
+        from confluent_kafka import KafkaException, TopicPartition
+
+        log.warning("decode: %s/%d goes on behind %d, which was not delivered: reading again from there", *key, offset)
+        self.accounts.error("undelivered")
+        try:
+            self._consumer.seek(TopicPartition(*key, offset))
+        except KafkaException as error:
+            raise raised(error.args[0], f"{input_name(*key)} cannot be read again") from error
+
+    def _raise_if_broken(self) -> None:
+        if self._broken is not None:
+            raise self._broken
 
     def _mind_errors(self, consumed: Sequence[KafkaMessage]) -> None:
         for message in consumed:
@@ -253,12 +286,13 @@ class DecodeLoop:
             self.accounts.sent(message.stream)
 
     def _assigned(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        if self._stopped() or self._leaving:
-            return  # a consumer that closes is not told what was committed, and would wait for it
+        if self._stopped():
+            return  # leaving: a consumer that closes is not told what was committed, and would wait for it
         found = self._found(consumer, partitions)
         self._declare(found)
         for one in found:
             key = (one.topic, one.partition)
+            self._order.begin(key, one.offset if one.offset >= 0 else None)
             self._inputs[key] = self._decoder.start(*key, self._by_topic[one.topic], self._stands(consumer, one))
             self.accounts.follow(self._inputs[key])
         consumer.incremental_assign([_reads(one) for one in found])
@@ -328,8 +362,6 @@ class DecodeLoop:
             self.accounts.error("deleted_unread", lowest - one.offset)
 
     def _revoked(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        if self._leaving:
-            return  # all that matters is committed, and a client that closes must not be kept from it
         gone = [self._inputs[key] for one in partitions if (key := (one.topic, one.partition)) in self._inputs]
         self._commit(gone)
         self._lost(consumer, partitions)
@@ -341,6 +373,7 @@ class DecodeLoop:
 
     def _leave(self, key: tuple[str, int]) -> None:
         self._inputs.pop(key, None)
+        self._order.forget(key)
         self.accounts.leave(key)
 
     def _offset(self, input: Input, idle_ms: int) -> TopicPartition:
