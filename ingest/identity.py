@@ -125,6 +125,11 @@ NODE_JOBS: Final = frozenset({"node", "node-exporter", "node_exporter", "windows
 RUNTIME_METRICS: Final = ("container_", "kubelet_")
 """Of the node, where they name no pod."""
 
+_PROBE_METRICS: Final = "probe_"
+_OBJECT_METRICS: Final = "kube_"
+_CLOUD_METRICS: Final = "aws_"  # of which any label may count
+_ASKED_METRICS: Final = (NODE_METRICS, RUNTIME_METRICS, _PROBE_METRICS, _OBJECT_METRICS)
+
 COMPOSE_SERVICE: Final = (
     "container_label_com_docker_compose_service",
     "com_docker_compose_service",
@@ -174,6 +179,14 @@ IDENTITY_LABELS: Final = frozenset(
     }
 )
 """Labels that say who speaks, and so are no part of what is measured."""
+
+ASKED_LABELS: Final = IDENTITY_LABELS - {"__name__"} | {
+    *CLAIM_LABELS,
+    *(name for owner in OWNER_LABELS for name in owner),
+    *("exported_service", "exported_pod", "reporter", "name"),
+    *(f"{side}_workload{of}" for side in ("source", "destination") for of in ("", "_namespace")),
+}
+"""Labels of which the entity depends on the values; of a metric's name, it is only how it begins."""
 
 _HASH: Final = r"(?=[a-z0-9]*[0-9]|[^aeiou]*(?:-|$))"  # has a digit, or no vowel: no English word is taken for a hash
 _DEPLOYMENT_POD: Final = re.compile(rf"(.+)-{_HASH}[a-z0-9]{{6,10}}-{_HASH}[a-z0-9]{{5}}")
@@ -373,7 +386,15 @@ class Identity:
         >>> Identity("demo").explain({"namespace": "shop", "app": "store"})
         ('demo/service/shop/store', 'label app')
         """
-        return self._named(("labels", _items(labels)), lambda: self._of_labels(labels), labels)
+        return self._named(("labels", *self._asked(labels)), lambda: self._of_labels(labels), labels)
+
+    def _asked(self, labels: Mapping[str, str]) -> tuple[Any, ...]:
+        """Return what the rules ask of labels: series differ by much else, and need not be looked at again for it."""
+        metric = labels.get("__name__", "")
+        if self.overrides or metric.startswith(_CLOUD_METRICS):
+            return _items(labels)
+        said = tuple(sorted([item for item in labels.items() if item[0] in ASKED_LABELS]))
+        return said, tuple([metric.startswith(of) for of in _ASKED_METRICS])
 
     def _named(self, key: Any, rule: Callable[[], Found], labels: Mapping[str, str] | None) -> tuple[str, str]:
         known = self._cache.get(key)
@@ -501,15 +522,17 @@ def _moved_aside(labels: Mapping[str, str], namespace: str) -> Found | None:
     service = labels.get("exported_service", "")
     if service and not labels.get("exported_pod"):
         return "service", namespace, service, "label exported_service"
-    if labels.get("__name__", "").startswith("probe_") and labels.get("instance"):
+    if labels.get("__name__", "").startswith(_PROBE_METRICS) and labels.get("instance"):
         return "service", namespace, _host(_SCHEME.sub("", labels["instance"]).partition("/")[0]), "host of a probe"
     return None
 
 
 def _of_mesh(labels: Mapping[str, str]) -> Found | None:
     side = labels.get("reporter", "")
+    if side not in ("source", "destination"):
+        return None
     workload = labels.get(f"{side}_workload", "")
-    if side not in ("source", "destination") or workload in ("", "unknown"):
+    if workload in ("", "unknown"):
         return None
     return "service", labels.get(f"{side}_workload_namespace", ""), workload, f"label {side}_workload"
 
@@ -518,7 +541,7 @@ def _of_cloud(labels: Mapping[str, str]) -> Found | None:
     arn = _first(labels, ARN_LABELS) or labels.get("name", "")
     if _ARN.fullmatch(arn):
         return _of_arn(arn)
-    if not labels.get("__name__", "").startswith("aws_"):
+    if not labels.get("__name__", "").startswith(_CLOUD_METRICS):
         return None
     said = {_snake(label): value for label, value in labels.items()}
     for dimension, kind in _DIMENSIONS:
@@ -545,7 +568,7 @@ def _of_host(labels: Mapping[str, str], namespace: str) -> Found | None:
 
 def _of_scrape(labels: Mapping[str, str], namespace: str) -> Found:
     job, instance = labels.get("job", ""), labels.get("instance", "")
-    if job and not labels.get("__name__", "").startswith("kube_"):  # which speak of others than their exporter
+    if job and not labels.get("__name__", "").startswith(_OBJECT_METRICS):  # which speak of others than their exporter
         first, _, last = job.rpartition("/")
         return "service", namespace or first, last, "label job"
     if instance and not job:

@@ -38,6 +38,7 @@ _MAX_RECENT: Final = 100_000
 _KEY_BYTES: Final = 40
 _SERIES_BYTES: Final = 110
 _GROWTH: Final = 8  # a piece of the names is put together with the one before once it has an eighth of its rows
+_MAX_PIECE: Final = 1 << 18  # rows; to put larger ones together would take their memory twice
 
 
 class SeriesTable:
@@ -220,6 +221,6 @@ class SeriesTable:
 
 def _put_together(pieces: list[pl.DataFrame]) -> None:
     """Put the last pieces together until each has far fewer rows than the one before: few copies, and few pieces."""
-    while len(pieces) > 1 and pieces[-1].height * _GROWTH > pieces[-2].height:
+    while len(pieces) > 1 and min(_MAX_PIECE, pieces[-1].height * _GROWTH) > pieces[-2].height:
         last = pieces.pop()
         pieces[-1] = pl.concat([pieces[-1], last], rechunk=True)

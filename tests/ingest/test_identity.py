@@ -1,11 +1,11 @@
 """One pod is one entity, whoever speaks of it; every rule can be explained."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.errors import ConfigError
-from ingest.identity import UNATTRIBUTED, Identity, owners_of
+from ingest.identity import ASKED_LABELS, UNATTRIBUTED, Identity, owners_of
 
 DEMO = Identity("demo")
 STORE = "demo/service/shop/store"
@@ -170,3 +170,52 @@ def test_control_characters_are_no_part_of_a_name() -> None:
     assert Identity("demo").service("pay\x1b[31mments\x00\u202e", "sh\x07op") == "demo/service/shop/pay[31mments"
     assert Identity("demo").service("a\tb\x1fc") == "demo/service/default/a_b_c"
     assert Identity("demo").node("\x00") == "demo/node/-/-"
+
+
+class Asked(dict[str, str]):
+    """Labels that note which of them are asked for."""
+
+    def __init__(self, *given: object) -> None:
+        super().__init__(*given)  # type: ignore[arg-type]
+        self.names: set[str] = set()
+
+    def get(self, key: str, default: object = None) -> object:  # type: ignore[override]
+        self.names.add(key)
+        return super().get(key, default)
+
+
+METRICS = [
+    "up",
+    "node_load1",
+    "container_cpu",
+    "probe_success",
+    "kube_pod_info",
+    "machine_x",
+    "kubelet_x",
+    "http_total",
+]
+SAID = ["store", "store-7d9c5b8f4d-x2x9z", "db-0", "n1:9100", "shop", "Job", "destination", "source", "node", "a/b", ""]
+
+
+@settings(max_examples=500, deadline=None)
+@given(
+    st.sampled_from(METRICS),
+    st.dictionaries(st.sampled_from(sorted(ASKED_LABELS)), st.sampled_from(SAID), max_size=6),
+    st.dictionaries(st.sampled_from(["code", "method", "le"]), st.sampled_from(SAID)),
+)
+def test_an_entity_depends_only_on_the_labels_that_are_asked(
+    metric: str, labels: dict[str, str], others: dict[str, str]
+) -> None:
+    asked = Asked({"__name__": metric} | labels)
+    wanted = Identity("demo")._of_labels(asked)
+    assert asked.names <= ASKED_LABELS | {"__name__"}
+    identity = Identity("demo")
+    alike = [name for name in METRICS if identity._asked({"__name__": name}) == identity._asked({"__name__": metric})]
+    for name in alike:
+        identity.of_labels({"__name__": name} | labels | others)
+    assert len(identity._cache) == 1
+    assert identity.explain({"__name__": metric} | labels)[1] == wanted[3]
+    for name in METRICS:
+        assert identity.of_labels({"__name__": name} | labels) == Identity("demo").of_labels(
+            {"__name__": name} | labels
+        )
