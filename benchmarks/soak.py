@@ -141,7 +141,8 @@ def bounds(bootstrap: str, samples: Sequence[Mapping[str, int]]) -> dict[str, st
     names = sorted(set(samples[-1]) if samples else ())
     found: dict[str, str] = {}
     asked = [ConfigResource(ConfigResource.Type.TOPIC, name) for name in names]
-    for one, future in AdminClient({"bootstrap.servers": bootstrap}).describe_configs(asked).items() if asked else ():
+    client = AdminClient({"bootstrap.servers": bootstrap})  # held until the answers are there: they end with it
+    for one, future in client.describe_configs(asked).items() if asked else ():
         config = {key: entry.value for key, entry in future.result(30).items()}
         wanted = ("cleanup.policy", "retention.bytes", "retention.ms")
         found[one.name] = " ".join(f"{key}={config.get(key, '?')}" for key in wanted)

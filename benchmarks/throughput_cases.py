@@ -42,6 +42,7 @@ class Sizes:
     even_windows: int = 10
     many_series: int = 1_000_000
     many_windows: int = 3
+    batched_windows: int = 60
     peer_messages: int = 1_500_000
     log_lines: int = 2_500_000
     log_windows: int = 20
@@ -71,6 +72,7 @@ _QUICK: Final = Sizes(
     even_windows=4,
     many_series=10_000,
     many_windows=3,
+    batched_windows=6,
     peer_messages=40_000,
     log_lines=40_000,
     log_windows=6,
@@ -168,7 +170,7 @@ class Cases:
         sizes = self._sizes
         filler = self._filler(name)
         requests = of(Fleet(sizes.series, sizes.partitions))
-        for scrape in range(sizes.windows * _SCRAPES_A_WINDOW):
+        for scrape in range(sizes.batched_windows * _SCRAPES_A_WINDOW):
             for partition, body, items in requests.scrape(scrape):
                 if headers:
                     filler.put_with(partition, body, headers, items)
