@@ -24,6 +24,7 @@ from engine.runners.kafka.config import REQUEST_HEADER
 
 _ROOT: Final = Path(__file__).parents[1]
 _SCRAPES_A_WINDOW: Final = 4
+_WARM: Final = 2  # windows: what is decided of the first one is still under way when the second is read
 _WINDOW_S: Final = 60
 _COMMAND_S: Final = 900
 
@@ -41,7 +42,7 @@ class Sizes:
     few_windows: int = 1_000
     even_windows: int = 10
     many_series: int = 1_000_000
-    many_windows: int = 3
+    many_windows: int = 4
     batched_windows: int = 60
     peer_messages: int = 1_500_000
     log_lines: int = 2_500_000
@@ -71,7 +72,7 @@ _QUICK: Final = Sizes(
     few_windows=10,
     even_windows=4,
     many_series=10_000,
-    many_windows=3,
+    many_windows=4,
     batched_windows=6,
     peer_messages=40_000,
     log_lines=40_000,
@@ -176,7 +177,7 @@ class Cases:
                     filler.put_with(partition, body, headers, items)
                 else:
                     filler.put(partition, [body], items)
-            if scrape == _SCRAPES_A_WINDOW - 1:
+            if scrape == _WARM * _SCRAPES_A_WINDOW - 1:
                 filler.warm()
         _, case = self._worked(Job(name, filler.end(), format))
         delete_topics(self._broker.bootstrap, name)
@@ -211,7 +212,7 @@ class Cases:
         scrapes = window_s // fleet.scrape_s
         for scrape in range(windows * scrapes):
             fill_slices(filler, fleet.adapter_json(scrape))
-            if scrape == _SCRAPES_A_WINDOW - 1:
+            if scrape == _WARM * scrapes - 1:
                 filler.warm()
         return filler.end()
 
@@ -224,7 +225,7 @@ class Cases:
                 filler.put(partition, [body for place, body, _ in batch if place == partition])
             if len(lines) < sizes.drain3_lines:
                 lines += [line.encode() for _, _, line in batch]
-            if not filler.filled.warm and filler.filled.items * sizes.log_windows >= sizes.log_lines:
+            if not filler.filled.warm and filler.filled.items * sizes.log_windows >= _WARM * sizes.log_lines:
                 filler.warm()
         return filler.end(), lines[: sizes.drain3_lines]
 

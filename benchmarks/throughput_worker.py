@@ -125,7 +125,7 @@ class _Running:
         try:
             start = self._until(lambda: progress.passed(filled.warm), deadline, pids, brokers)
             start_items = round(filled.items * progress.read / filled.sent)
-            if start_items > filled.items / 2:  # so little that a commit or two held it: all counts, imports too
+            if start_items > 0.75 * filled.items:  # so little that a commit or two held it: all counts, imports too
                 start, start_items = whole, 0
             self._until(lambda: progress.passed(filled.messages), deadline, pids, brokers)
         finally:
