@@ -20,15 +20,15 @@ _FRAME: Final = 2
 
 
 def encode_frame(frame: pl.DataFrame) -> bytes:
-    """Return a frame as one Arrow IPC file; equal frames give equal bytes."""
+    """Return a frame as one Arrow IPC stream (a small file takes four times as long); equal frames, equal bytes."""
     buffer = io.BytesIO()
-    frame.rechunk().write_ipc(buffer, compression="lz4")
+    frame.rechunk().write_ipc_stream(buffer, compression="lz4")
     return buffer.getvalue()
 
 
 def decode_frame(data: bytes) -> pl.DataFrame:
     """Return the frame written by `encode_frame`."""
-    return pl.read_ipc(io.BytesIO(data))
+    return pl.read_ipc_stream(io.BytesIO(data))
 
 
 def _enc(value: Any) -> Any:

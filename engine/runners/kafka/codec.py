@@ -1,6 +1,6 @@
 """Messages between steps as Kafka messages: which partition, which key, which bytes.
 
-A frame is one Arrow IPC file; everything else is JSON, except a fitted model (msgpack, see `engine.state_codec`). The
+A frame is one Arrow IPC stream; everything else is JSON, except a fitted model (msgpack, see `engine.state_codec`). The
 header `type` says which; the header `notice` is what goes with a revision of an incident. Frames of a stream by shard
 are split so that each partition gets its own shards; marks, declared inputs and fits go to every partition (on a stream
 by scope, the inputs name the scopes that live there); everything else goes where its scope lives.

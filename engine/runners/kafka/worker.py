@@ -9,6 +9,7 @@ not commit is done again by whoever takes its partitions.
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import sys
@@ -39,6 +40,9 @@ Role = Callable[[Stopped], None]
 
 END_S: Final = 8.5  # of the ten seconds within which a worker ends
 _POLL_S: Final = 0.1
+_YOUNG_OBJECTS: Final = 200_000
+"""New objects before the garbage collector looks for cycles: a batch of messages is some 20,000 that are in none, and
+every look at them, and at the names of all series, costs as much as consuming them."""
 
 
 def run_worker(
@@ -54,6 +58,7 @@ def run_worker(
     roles (notifications). `meters` tell others how it goes. A client that cannot end because its broker is away is not
     waited for: then the process is ended, with status 0.
     """
+    gc.set_threshold(_YOUNG_OBJECTS, 20, 1_000)
     meters = meters or Meters()
     meters.wait(BROKER, f"waiting for the broker at {config.bootstrap}")
     if config.partitions > engine.window.shards:
