@@ -43,6 +43,7 @@ _MAX_TIMES: Final = 10_000
 _BEFORE: Final = bytes(64)
 _QUOTE: Final = 0x22
 _HIGH_BITS: Final = np.uint64(0x8080808080808080)
+_CUTS: Final = ("key", "key_length", "value", "value_length")
 _OUTSIDE: Final = -1  # the time of a message whose time cannot be read
 
 Bytes = NDArray[np.uint8]
@@ -158,12 +159,11 @@ class Shapes:
         if not fits.all():
             at, start, length, text = at[fits], start[fits], length[fits], text[fits]
         ts_ms = self._times_at(batch, start - (shape.size - shape.time_at), text[:, shape.time_words])
-        values, usable = batch.numbers_at(at, start, length)
+        hashes, checks, values, usable = batch.read(at, start, length, shape)
         usable &= ts_ms != _OUTSIDE
         if not usable.all():
             at, start, length, ts_ms = (one[usable] for one in (at, start, length, ts_ms))
-            values = values[usable]
-        hashes, checks = batch.hashed(at, start, length, shape)
+            hashes, checks, values = hashes[usable], checks[usable], values[usable]
         numbers = self.numbers.find(hashes, checks)
         known = numbers != UNKNOWN
         if known.all():
@@ -236,29 +236,32 @@ class _Batch:
         fits &= length <= _VALUE_BYTES
         return (at, start, length) if fits.all() else (at[fits], start[fits], length[fits])
 
-    def numbers_at(self, at: Ints, start: Ints, length: Ints) -> tuple[Floats, NDArray[np.bool_]]:
-        """Return (N,) the numbers that values are, and which are some."""
-        texts = self._cut(at, start, length)
-        read = texts.cast(pl.String, strict=False).cast(pl.Float64, strict=False)
-        return read.fill_null(0.0).to_numpy(), read.is_not_null().to_numpy()
-
-    def hashed(self, at: Ints, start: Ints, length: Ints, shape: _Shape) -> tuple[Hashes, Hashes]:
-        """Return (N,) the hashes of what is neither time nor value, and their checks."""
+    def read(
+        self, at: Ints, start: Ints, length: Ints, shape: _Shape
+    ) -> tuple[Hashes, Hashes, Floats, NDArray[np.bool_]]:
+        """Return (N,) the hashes of what is neither time nor value, their checks, the values, and which are numbers."""
+        begin = self.ends[at] - self.sizes[at]
         if shape.first:
-            begin = start + length + len(shape.behind)
-            keys = self._cut(at, begin, self.ends[at] - begin)
+            key = start + length + len(shape.behind)
+            key_length = self.ends[at] - key
         else:
-            begin = self.ends[at] - self.sizes[at]
-            keys = self._cut(at, begin, start - shape.size + shape.time_at - begin)
-        # The bytes before a time may be those behind another one: shapes are told apart.
-        return keys.hash(1 + shape.first).to_numpy(), keys.hash(3 + shape.first).to_numpy()
-
-    def _cut(self, at: Ints, start: Ints, length: Ints) -> pl.Series:
-        """Return a part of each message."""
-        within = start - (self.ends[at] - self.sizes[at])
+            key = begin
+            key_length = start - shape.size + shape.time_at - key
         column = self.column if len(at) == len(self.sizes) else self.column.gather(at)
-        frame = pl.DataFrame({"body": column, "start": within, "length": length})
-        return frame.select(pl.col("body").bin.slice(pl.col("start"), pl.col("length"))).to_series()
+        columns = (column, key - begin, key_length, start - begin, length)
+        body, places = pl.col("body").bin, (pl.col(name) for name in _CUTS)
+        cut = pl.DataFrame(list(map(pl.Series, ("body", *_CUTS), columns))).select(
+            key=body.slice(next(places), next(places)), value=body.slice(next(places), next(places)).cast(pl.String)
+        )
+        # a key at the end of one sender's messages may be one at the beginning of another's: both have their own
+        read = cut.select(
+            pl.col("key").hash(1 + shape.first).alias("hash"),
+            pl.col("key").hash(3 + shape.first).alias("check"),
+            pl.col("value").cast(pl.Float64, strict=False),
+        )
+        value = read["value"]
+        numbers = value.is_not_null().to_numpy() if value.has_nulls() else np.ones(len(at), np.bool_)
+        return read["hash"].to_numpy(), read["check"].to_numpy(), value.to_numpy(), numbers.copy()
 
     def _at(self, places: Ints, dtype: str) -> NDArray[Any]:
         size = np.dtype(dtype).itemsize

@@ -23,7 +23,7 @@ from ingest.otlp_points import Points
 from ingest.otlp_requests import FIRST, SECOND, Bounds
 from ingest.protobuf import fields, fixed64_key, length, length_key
 
-MAX_BYTES: Final = 128 * 1024 * 1024
+MAX_BYTES: Final = 320 * 1024 * 1024
 MAX_SEEN: Final = 100_000
 
 MIN_BYTES: Final = 512

@@ -30,8 +30,8 @@ from ingest.times import EARLIEST_MS, LATEST_MS, OUTSIDE
 MAX_SERIES: Final = 2_200_000
 """How many series are remembered, of an input format, before all are forgotten and learned again."""
 
-MAX_BYTES: Final = 768 * 1024 * 1024
-"""How much memory that may take. A series takes some 150 bytes and what it is called."""
+MAX_BYTES: Final = 512 * 1024 * 1024
+"""How much memory that may take. A series takes some 150 bytes beside what it is called."""
 
 _WORDS: Final = Struct("=QQ")
 _MAX_RECENT: Final = 100_000
