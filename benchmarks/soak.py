@@ -36,6 +36,8 @@ FAULT_EVERY_S: Final = 20
 RETENTION: Final = {"retention.bytes": "268435456", "segment.bytes": "33554432"}
 """Of the telemetry topic, by partition: half a gigabyte to a gigabyte in all, so that an hour reaches the bound."""
 
+_GOING: Final = ("-delete", "-stray")  # how the broker names folders that it is about to delete
+
 
 @dataclass(slots=True)
 class Watched:
@@ -84,6 +86,8 @@ def run(data: Path | None = None) -> dict[str, Any]:
 
 
 def _of_worker(watched: Watched) -> dict[str, Any]:
+    if not watched.at_s:
+        raise SourceError("bench soak: it was over before anything could be noted; ask for more OPSBRAIN_BENCH_HOURS")
     took_s = watched.at_s[-1] - watched.at_s[0]
     return {
         "rss_mb_end": round(watched.rss_mb[-1], 1),
@@ -103,10 +107,13 @@ def _of_latency(heard: Sequence[Heard], delivered: Mapping[tuple[int, int], floa
 
 
 def watch(made: Rig, every_s: float) -> Watched:
-    """Return what was noted until the generator has ended."""
+    """Return what was noted from the end of the calm time, when all is known and running, until the generator ended."""
     watched, began_s = Watched(), time.monotonic()
     while made.generator.poll() is None:
         made.check()
+        if time.time() < made.plan.begin_s + made.plan.calm_s:
+            time.sleep(1.0)
+            continue
         watched.at_s.append(time.monotonic() - began_s)
         watched.rss_mb.append(rss_mb([made.worker.pid]))
         watched.cpu_s.append(cpu_s([made.worker.pid]))
@@ -117,10 +124,15 @@ def watch(made: Rig, every_s: float) -> Watched:
 
 
 def topic_bytes(data: Path | None) -> dict[str, int]:
-    """Return the bytes of each topic in the broker's folder (empty where the broker is not our own)."""
+    """Return the bytes of each topic's segments in the broker's folder (nothing where the broker is not our own).
+
+    Its indexes are left out: they are laid out in advance, empty.
+    """
     found: defaultdict[str, int] = defaultdict(int)
     for folder in (data / "log.dirs").glob("*-*") if data is not None else ():
-        found[folder.name.rpartition("-")[0]] += sum(_size(file) for file in folder.glob("*"))
+        if folder.name.endswith(_GOING):
+            continue
+        found[folder.name.rpartition("-")[0]] += sum(_size(file) for file in folder.glob("*.log"))
     return dict(sorted(found.items()))
 
 
@@ -136,14 +148,21 @@ def file_bytes(paths: Iterable[Path]) -> dict[str, int]:
 
 def bounds(bootstrap: str, samples: Sequence[Mapping[str, int]]) -> dict[str, str]:
     """Return what bounds each topic, as the broker says it: by bytes, by time, or by compaction."""
+    from confluent_kafka import KafkaException
     from confluent_kafka.admin import AdminClient, ConfigResource
 
     names = sorted(set(samples[-1]) if samples else ())
     found: dict[str, str] = {}
     asked = [ConfigResource(ConfigResource.Type.TOPIC, name) for name in names]
-    client = AdminClient({"bootstrap.servers": bootstrap})  # held until the answers are there: they end with it
+    client = AdminClient(
+        {"bootstrap.servers": bootstrap, "log_level": 0}
+    )  # held until the answers are there: they end with it
     for one, future in client.describe_configs(asked).items() if asked else ():
-        config = {key: entry.value for key, entry in future.result(30).items()}
+        try:
+            config = {key: entry.value for key, entry in future.result(30).items()}
+        except KafkaException as error:  # the broker's own log of itself is no topic
+            found[one.name] = error.args[0].str()
+            continue
         wanted = ("cleanup.policy", "retention.bytes", "retention.ms")
         found[one.name] = " ".join(f"{key}={config.get(key, '?')}" for key in wanted)
     return found
