@@ -10,7 +10,10 @@ from typing import Annotated
 import typer
 
 from engine.errors import ConfigError, OpsBrainError
-from opsbrain import __version__
+from opsbrain import (
+    __version__,
+    early_stop,  # noqa: F401  (arms it before the rest is loaded)
+)
 from opsbrain.commands import (
     bench,
     demo,

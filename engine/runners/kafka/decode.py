@@ -313,16 +313,17 @@ class DecodeLoop:
         found = patiently(committed, "committed offsets", self._stopped)
         if (start_ms := self._config.start_from_ms) is None:
             return found
-        asked = [TopicPartition(one.topic, one.partition, start_ms) for one in found if one.offset < 0]
+        new = [one for one in found if one.offset < 0]
+        asked = [TopicPartition(one.topic, one.partition, start_ms) for one in new]
         times = patiently(lambda: consumer.offsets_for_times(asked, timeout=_ANSWER_S), "offsets", self._stopped)
-        ends = {
-            (one.topic, one.partition): one.offset if one.offset >= 0 else self._bounds_of(consumer, one)[1]
+        # behind the last message there is none that the broker took later: what comes next is
+        starts = [
+            TopicPartition(
+                one.topic, one.partition, one.offset if one.offset >= 0 else self._bounds_of(consumer, one)[1]
+            )
             for one in times
-        }
-        return [
-            TopicPartition(one.topic, one.partition, ends.get((one.topic, one.partition), one.offset), one.metadata)
-            for one in found
         ]
+        return [one for one in found if one.offset >= 0] + starts
 
     def _stands(self, consumer: Consumer, one: TopicPartition) -> Committed | None:
         """Return where the decoding of a partition stands, None at its very beginning."""
