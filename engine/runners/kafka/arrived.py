@@ -8,13 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import pairwise
 from operator import itemgetter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
 
 if TYPE_CHECKING:
     from confluent_kafka import Message
 
+_PARTITION: Final = 0xFFFFFFFF
 _time = itemgetter(1)
 
 
@@ -31,16 +34,16 @@ def by_partition(messages: Sequence[Message]) -> dict[tuple[str, int], list[Mess
     """Return messages by topic and partition, in their order; those that have no topic are left out."""
     import confluent_kafka as kafka
 
-    topics, partitions = list(map(kafka.Message.topic, messages)), list(map(kafka.Message.partition, messages))
-    if topics and topics.count(topics[0]) == len(topics) and partitions.count(partitions[0]) == len(partitions):
-        return {} if topics[0] is None else {(topics[0], int(partitions[0] or 0)): list(messages)}
+    topics = list(map(kafka.Message.topic, messages))
+    places = np.fromiter(map(kafka.Message.partition, messages), np.int64, len(messages))
+    if len(topics) > topics.count(topics[0] if topics else None):
+        codes = {topic: code << 32 for code, topic in enumerate(dict.fromkeys(topics))}
+        places += np.fromiter(map(codes.__getitem__, topics), np.int64, len(topics))
+    edges = [0, *(np.flatnonzero(np.diff(places)) + 1).tolist(), len(messages)] if topics else []
     found: dict[tuple[str, int], list[Message]] = {}
-    start = 0
-    for (topic, partition), run in groupby(zip(topics, partitions, strict=True)):
-        end = start + sum(1 for _ in run)
-        if topic is not None:
-            found.setdefault((topic, int(partition or 0)), []).extend(messages[start:end])
-        start = end
+    for start, end in pairwise(edges):
+        if (topic := topics[start]) is not None:
+            found.setdefault((topic, int(places[start]) & _PARTITION), []).extend(messages[start:end])
     return found
 
 

@@ -22,7 +22,7 @@ _REFUSED: Final = (streams.LATE, streams.DEADLETTERS)
 _MOST_COPIES: Final = 3  # one may be down for maintenance while another one fails
 _COMMON: Final = {
     "max.message.bytes": str(LARGEST_MESSAGE_BYTES),
-    "compression.type": "producer",  # ours send lz4; the broker need not pack it anew
+    "compression.type": "producer",  # ours pack what is large; the broker need not pack it anew
     "message.timestamp.type": "LogAppendTime",
 }
 # Small segments and an eager cleaner: only closed segments are compacted, so the topic holds the newest snapshots, ten

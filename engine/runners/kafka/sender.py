@@ -38,7 +38,7 @@ class Sender:
                 acks="all",
                 enable_idempotence=True,
                 linger_ms=5,
-                compression_type="lz4",
+                compression_type="none",  # what is large is packed already: frames and snapshots, by columns
                 message_max_bytes=LARGEST_MESSAGE_BYTES,
                 message_timeout_ms=0,
                 queue_buffering_max_kbytes=bounds_of(config.memory_limit_bytes).outgoing_bytes // 1024,
