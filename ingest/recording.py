@@ -158,14 +158,14 @@ class MessageReader:
         offsets = range(self._position, self._position + len(bodies))
         self._position += len(bodies)
         decoded = self._format.decode(bodies, offsets, self._input)
-        frame, letters = decoded.rows, list(decoded.letters)
+        rows, letters = decoded.batch, list(decoded.letters)
         self._dropped.update(decoded.dropped)
         if len(bodies) < self._batch_lines:
             self._ended = True
             letters += self._cut()
             if not bodies and not letters:
                 return None
-        return (None if frame.is_empty() else Records(self._format.kind, frame, self._input, self._position)), letters
+        return (Records(self._format.kind, rows, self._input, self._position) if rows.height else None), letters
 
     def close(self) -> None:
         """Close the file."""
