@@ -35,6 +35,7 @@ class Windowed:
 
 
 def step(state, sample):
+    """Return the series' state and what the window crossed that this sample closed."""
     state = state or Windowed()
     at_s, value = sample
     start, out = at_s - at_s % WINDOW_S, []
@@ -48,16 +49,21 @@ def step(state, sample):
 
 
 def parse_batch(messages):
+    """Return (series, sample) of each message; empty ones mark a partition's end."""
     METER.add(len(messages))
     return [parsed(message.value) for message in messages if message.value]
 
 
 class Emitted(StatelessSinkPartition):
+    """Counts what comes out."""
+
     def write_batch(self, items):
         METER.emitted += len(items)
 
 
 class Emit(DynamicSink):
+    """Builds that."""
+
     def build(self, step_id, worker_index, worker_count):
         return Emitted()
 

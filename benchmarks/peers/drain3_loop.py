@@ -30,6 +30,7 @@ MASKS = (
 
 
 def configured():
+    """Return Drain3's configuration as its example has it."""
     config = TemplateMinerConfig()
     config.masking_instructions = [MaskingInstruction(pattern, name) for pattern, name in MASKS]
     config.mask_prefix, config.mask_suffix = "<:", ":>"
@@ -41,6 +42,7 @@ def configured():
 
 
 def main(file, out):
+    """Mine the templates of a file's lines, and write what that took."""
     lines = Path(file).read_text().split("\n")
     miner = TemplateMiner(config=configured())
     began_s, clock_s = time.process_time(), time.monotonic()

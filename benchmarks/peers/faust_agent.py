@@ -30,6 +30,7 @@ SERIES: dict[str, Series] = {}
 
 @app.agent(topic)
 async def detect(stream):
+    """Take one message after the other."""
     async for body in stream:
         METER.add()
         if not body:

@@ -15,6 +15,7 @@ SERIES: dict[str, Series] = {}
 
 
 def step(body):
+    """Return what the window crossed that this message closed."""
     METER.add()
     if not body:
         return []
@@ -27,6 +28,7 @@ def step(body):
 
 
 def emit(_):
+    """Count what comes out."""
     METER.emitted += 1
 
 
