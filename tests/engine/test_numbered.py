@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
 
 import polars as pl
@@ -11,14 +12,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.cardinality import SeriesLimitConfig
+from engine.detect import DetectStep
 from engine.ids import identity_of
 from engine.measures import Measures
 from engine.messages import FEATURES, Message
 from engine.numbered import SERIES, Numbered, SeriesNames
 from engine.partials import SORT
 from engine.schemas import conform
-from engine.types import Records
+from engine.state_codec import decode_state, encode_state
+from engine.types import Inputs, Records
 from engine.window import WindowConfig, WindowStep
+from tests.engine.parts import config
 
 CONFIG = WindowConfig(
     resolution_ms=1000, lateness_ms=500, shards=4, series=SeriesLimitConfig(per_metric=4, in_all=9, forget_ms=3000)
@@ -102,10 +106,11 @@ def _shown(message: Message) -> str:
     st.lists(row, min_size=1, max_size=50),
     st.lists(st.integers(0, 50), max_size=5),
     st.sets(st.integers(0, 5)),
+    st.sets(st.integers(0, 5)),
     st.booleans(),
 )
 def test_numbers_give_what_names_give(
-    rows: list[tuple[int, int, int, int, float]], cuts: list[int], anew: set[int], skewed: bool
+    rows: list[tuple[int, int, int, int, float]], cuts: list[int], anew: set[int], named: set[int], skewed: bool
 ) -> None:
     frame = frame_of(rows)
     if skewed:
@@ -118,7 +123,8 @@ def test_numbers_give_what_names_give(
         if at in anew:
             names.again()
         one += plain.on_records(Records("metrics", frame[begin:end], "in", end))
-        other += numbered.on_records(Records("metrics", names.numbered(frame[begin:end]), "in", end))
+        batch = frame[begin:end] if at in named else names.numbered(frame[begin:end])
+        other += numbered.on_records(Records("metrics", batch, "in", end))
     one += plain.on_end()
     other += numbered.on_end()
     assert told(one) == told(other)
@@ -162,3 +168,35 @@ def test_the_bytes_of_partials_do_not_depend_on_who_came_first(order: tuple[int,
     [partials] = [m.payload for m in said if m.stream == FEATURES and isinstance(m.payload, pl.DataFrame)]
     assert partials["key"].is_sorted()
     assert (partials["key"] != 0).all()
+
+
+def detected(
+    rows: Sequence[tuple[int, int, int, int, float]], named: set[str], again: int
+) -> list[tuple[str, str, bytes]]:
+    """Return what detection says of two inputs, some of them `named`; it starts again after `again` messages."""
+    engine = replace(config(), window=CONFIG, detect=replace(config().detect, base_resolution_ms=1000))
+    detect = DetectStep(engine.detect, range(4))
+    messages: list[Message] = [Message(FEATURES, "inputs", Inputs({"a": 1000, "b": 1000}, ("s0", "s1")))]
+    for input, part in (("a", rows[::2]), ("b", rows[1::2])):
+        step, names = WindowStep(CONFIG, input, "metrics"), Names()
+        if part:
+            frame = frame_of(part)
+            batch = frame if input in named else names.numbered(frame)
+            messages += step.on_records(Records("metrics", batch, input, len(part)))
+        messages += step.on_end()
+    said: list[Message] = []
+    for at, message in enumerate(one for one in messages if one.stream == FEATURES):
+        said += detect.on_message(message)
+        if at == again:
+            detect = DetectStep(engine.detect, range(4), decode_state(encode_state(detect.snapshot())))
+    return sorted(
+        (m.stream, m.key, m.payload.write_json().encode()) for m in said if isinstance(m.payload, pl.DataFrame)
+    )
+
+
+@settings(deadline=None)
+@given(st.lists(row, min_size=1, max_size=40), st.sets(st.sampled_from("ab")), st.integers(0, 9))
+def test_detection_cannot_tell_numbers_from_names(
+    rows: list[tuple[int, int, int, int, float]], named: set[str], again: int
+) -> None:
+    assert detected(rows, named, again) == detected(rows, set(), -1)
