@@ -73,3 +73,16 @@ def ends_in_s(worker: subprocess.Popen[bytes]) -> float:
     worker.send_signal(signal.SIGTERM)
     assert worker.wait(timeout=30) == 0
     return time.monotonic() - began_s
+
+
+def test_from_one_worker_to_three_and_back_nothing_changes(recorded: Recorded) -> None:
+    with working(recorded.cluster("rebalanced")) as cluster:
+        stays = cluster.start()
+        cluster.wait_until_read(0.2, recorded.total)
+        guests = [cluster.start(), cluster.start()]
+        cluster.wait_until_read(0.6, recorded.total)
+        for one in guests:
+            assert ends_in_s(one) < END_S, cluster.said()
+        cluster.wait_until_done()
+        assert ends_in_s(stays) < END_S, cluster.said()
+        assert bytes_of(cluster.export()) == bytes_of(recorded.undisturbed)
