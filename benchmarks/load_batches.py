@@ -67,12 +67,14 @@ class OtlpMetrics:
 
     def __init__(self, fleet: Fleet) -> None:
         self._fleet = fleet
-        self._requests = _requests(fleet, lambda rows: _otlp_request(fleet, rows), _TIME_NS)
+        # a collector batches whole resources, and no series of a pod goes elsewhere than the others
+        self._order = np.lexsort((fleet.numbers, fleet.offsets_s))
+        self._requests = _requests(fleet, lambda rows: _otlp_request(fleet, self._order[rows]), _TIME_NS)
 
     def scrape(self, number: int) -> Iterator[tuple[int, bytes, int]]:
         """Yield (partition, body, points) of one scrape."""
-        values = _eight(self._fleet.values(number))
-        times = _eight(self._fleet.time_ms(number) * 1_000_000)
+        values = _eight(self._fleet.values(number)[self._order])
+        times = _eight(self._fleet.time_ms(number)[self._order] * 1_000_000)
         for one in self._requests:
             yield one.partition, one.body(times, values), one.rows.stop - one.rows.start
 
@@ -115,7 +117,7 @@ def _time_series(labels: dict[str, str]) -> bytes:
     return b"".join(pairs) + _field(2, b"\x09" + _MARK + b"\x10" + _TIME)
 
 
-def _otlp_request(fleet: Fleet, rows: range) -> bytes:
+def _otlp_request(fleet: Fleet, rows: Ints) -> bytes:
     """Return a request in which the points of a metric of a pod stand together, in the order of the rows."""
     numbers = [int(fleet.numbers[row]) for row in rows]
     return b"".join(

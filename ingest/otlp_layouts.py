@@ -10,7 +10,7 @@ Memory: some 250 bytes a point, `MAX_BYTES` in all.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -28,6 +28,8 @@ MAX_SEEN: Final = 100_000
 
 MIN_BYTES: Final = 512
 """Of less than that, reading is as quick."""
+
+_MANY: Final = 2  # resources that are worth putting together
 
 Free = Mapping[int, "Free"]
 """By key the fields of a message of which the content may change, or some of it."""
@@ -63,7 +65,7 @@ class _Layout:
     """What a resource's bytes have to be where `fixed`, and the rows that they stand for; places from its start."""
 
     fixed: NDArray[np.uint8]  # 255, or 0 where free
-    content: NDArray[np.uint8]
+    content: bytes
     numbers: Ints
     times: Ints
     codes: Ints
@@ -83,6 +85,28 @@ class Layouts:
         self._seen.clear()
         self._bytes = 0
 
+    def read_all(self, points: Points, resources: Sequence[Bounds]) -> bool:
+        """Add the rows of a request of which all resources have known layouts; return False, having added none, else.
+
+        One comparison for all: of a request with many small resources it costs a fraction of one each.
+        """
+        layouts = [self._known.get(_key(points.data, start, end)) for start, end in resources]
+        known = [layout for layout in layouts if layout is not None]
+        if len(known) < len(layouts) or len(known) < _MANY:
+            return False
+        raw = np.frombuffer(points.data, np.uint8)
+        came = np.concatenate([raw[start:end] for start, end in resources])
+        came &= np.concatenate([layout.fixed for layout in known])
+        if came.tobytes() != b"".join([layout.content for layout in known]):
+            return False
+        starts = np.repeat([start for start, _ in resources], [len(layout.numbers) for layout in known])
+        times = np.concatenate([layout.times for layout in known])
+        codes = np.concatenate([layout.codes for layout in known])
+        points.add_many(
+            np.concatenate([layout.numbers for layout in known]), _moved(times, starts), _moved(codes, starts << 3)
+        )
+        return True
+
     def read(self, points: Points, start: int, end: int) -> bytes | None:
         """Add the rows of a resource whose layout is known and return None; else return by what to `learn` it."""
         key = _key(points.data, start, end)
@@ -90,7 +114,7 @@ class Layouts:
         if layout is None:
             return key
         came = np.frombuffer(points.data, np.uint8, end - start, start)
-        if not np.array_equal(came & layout.fixed, layout.content):
+        if (came & layout.fixed).tobytes() != layout.content:
             return key
         points.add_many(layout.numbers, _moved(layout.times, start), _moved(layout.codes, start << 3))
         return None
@@ -109,7 +133,7 @@ class Layouts:
         fixed = np.full(end - start, 255, np.uint8)
         for a, b in _free(points.data, start, end, _RESOURCE):
             fixed[a - start : b - start] = 0
-        content = np.frombuffer(points.data, np.uint8, end - start, start) & fixed
+        content = (np.frombuffer(points.data, np.uint8, end - start, start) & fixed).tobytes()
         times, codes = np.asarray(points.times)[first:], np.asarray(points.codes)[first:]
         self._known[key] = _Layout(
             fixed, content, np.asarray(points.numbers)[first:].copy(), _moved(times, -start), _moved(codes, -start << 3)
@@ -134,6 +158,7 @@ def _free(data: bytes, start: int, end: int, free: Free) -> Iterator[Bounds]:
             yield from _free(data, a, b, inside)
 
 
-def _moved(places: Ints, by: int) -> Ints:
+def _moved(places: Ints, by: Ints | int) -> Ints:
     """Return places further on; those that are NOWHERE stay there."""
-    return np.where(places < 0, places, places + by)
+    moved = places + by
+    return np.where(places < 0, places, moved) if len(places) and places.min() < 0 else moved

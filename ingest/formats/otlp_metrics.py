@@ -72,8 +72,10 @@ class OtlpMetrics:
         points = Points(data, self._series)
 
         def read(request: Request) -> None:
-            for a, b in resources_of(data, request):
-                self._read(points, request.position, a, b)
+            resources = list(resources_of(data, request))
+            if not self._layouts.read_all(points, resources):
+                for a, b in resources:
+                    self._read(points, request.position, a, b)
             points.at.extend([request.position] * (len(points.numbers) - len(points.at)))
 
         read_each(requests, refused, read, *points.columns)
