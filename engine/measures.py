@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from engine.ids import identity_of, shard_of
 from engine.numbered import Numbered, SeriesNames
-from engine.partials import PARTIALS, deltas_as_counters
+from engine.partials import PARTIALS
 from engine.repeats import Hashes, is_at
 from engine.types import Bools, Floats, Ints
 
@@ -123,7 +123,7 @@ def partials_of_numbered(rows: Numbered, measures: Measures) -> pl.DataFrame:
     parts = [_gauges(series, value, usable & (forms == GAUGE), measures)]
     if forms.any():
         parts += _counters(rows, usable & (forms != GAUGE), forms, measures)
-    return pl.concat(parts) if len(parts) > 1 else parts[0]
+    return pl.concat(parts, rechunk=True) if len(parts) > 1 else parts[0]
 
 
 def coverage_of_numbered(rows: Numbered, measures: Measures) -> list[tuple[str, int, int, int]]:
@@ -155,19 +155,15 @@ def _gauges(series: NDArray[np.uint32], value: Floats, wanted: Bools, measures: 
 
 
 def _counters(rows: Numbered, wanted: Bools, forms: NDArray[np.int8], measures: Measures) -> list[pl.DataFrame]:
-    frame = rows.frame.filter(pl.Series(wanted)) if not wanted.all() else rows.frame
-    measure = measures.measure[frame["series"].to_numpy()]
-    samples = frame.select(
-        measure=pl.Series(measure),
-        form=pl.Series(np.where(forms[wanted] == DELTA, "delta", "counter"), dtype=pl.String),
-        ts_ms="ts_ms",
-        value="value",
-    )
-    samples = deltas_as_counters(samples)
+    times, values = rows.frame["ts_ms"].to_numpy()[wanted], rows.frame["value"].to_numpy()[wanted]
+    measure = measures.measure[rows.frame["series"].to_numpy()[wanted]]
+    delta = forms[wanted] == DELTA
+    if delta.any():
+        measure, times, values = _deltas_as_counters(delta, measure, times, values)
     rank = np.empty(measures.frame.height, np.int32)
     rank[measures.order] = np.arange(measures.frame.height, dtype=np.int32)
-    by_measure = _stable_order(rank[samples["measure"].to_numpy()])
-    samples = samples[by_measure]
+    order = _stable_order(rank[measure])
+    samples = pl.DataFrame({"measure": measure[order], "ts_ms": times[order], "value": values[order]})
     grouped = samples.group_by("measure", maintain_order=True).agg(n=pl.len(), times="ts_ms", samples="value")
     if grouped.is_empty():
         return []
@@ -182,6 +178,18 @@ def _counters(rows: Numbered, wanted: Bools, forms: NDArray[np.int8], measures: 
             key="key",
         )
     ]
+
+
+def _deltas_as_counters(
+    delta: Bools, measure: NDArray[np.int32], times: Ints, values: Floats
+) -> tuple[NDArray[np.int32], Ints, Floats]:
+    """Return samples with those of deltas behind the others, and their resets last (`engine.partials`)."""
+    order = np.argsort(delta, kind="stable")
+    return (
+        np.concatenate([measure[order], measure[delta]]),
+        np.concatenate([times[order], times[delta] + 1]),
+        np.concatenate([values[order], np.zeros(int(delta.sum()))]),
+    )
 
 
 def _stable_order(ranks: NDArray[np.int32]) -> Ints:

@@ -117,7 +117,7 @@ def _metrics(rows: pl.DataFrame) -> Sequence[pl.DataFrame]:
     runs = gauges.select(run=pl.struct("entity", "indicator").rle_id())["run"].to_numpy()
     keys = gauges.select("entity", "indicator").unique(maintain_order=True)
     totals, counts = sums_of_runs(gauges["value"].to_numpy(), runs)
-    counters = deltas_as_counters(rows)
+    counters = _deltas_as_counters(rows)
     return [
         keys.with_columns(form=pl.lit("gauge"), n=pl.Series(counts), total=pl.Series(totals)),
         counters.group_by("entity", "indicator", "instance", maintain_order=True).agg(
@@ -126,7 +126,7 @@ def _metrics(rows: pl.DataFrame) -> Sequence[pl.DataFrame]:
     ]
 
 
-def deltas_as_counters(rows: pl.DataFrame) -> pl.DataFrame:
+def _deltas_as_counters(rows: pl.DataFrame) -> pl.DataFrame:
     """Return the samples of counters; a delta is one that begins again at 0, right after each row."""
     counters, deltas = rows.filter(pl.col("form") == "counter"), rows.filter(pl.col("form") == "delta")
     resets = deltas.with_columns(ts_ms=pl.col("ts_ms") + 1, value=pl.lit(0.0))

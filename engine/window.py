@@ -219,7 +219,9 @@ class WindowStep:
 
         `closed_ms` is the watermark at each row, or empty where the limit forgets nothing.
         """
-        self._series.follow(rows.names)
+        if not self._series.follow(rows.names):
+            for start in self._open:  # what was heard of these is known by other numbers
+                self._seen_in(start)
         series = rows.frame["series"].to_numpy()
         if len(closed_ms) and self._limit.ages(int(closed_ms.max())):
             self._limit.heard(*self._series.spoke())

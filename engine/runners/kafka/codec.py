@@ -42,6 +42,8 @@ _PLAIN: Final = msgspec.json.Encoder()  # marks have numbers as keys, in sorted 
 def encode(message: Message, partitions: int) -> list[Wire]:
     """Return `message` as one Kafka message for each partition that it concerns; equal messages give equal bytes."""
     payload = message.payload
+    if isinstance(payload, pl.DataFrame) and message.stream in BY_SHARD:
+        return _by_shard(message, payload, partitions)
     kind, value = _encode_payload(payload)
     headers: tuple[tuple[str, bytes], ...] = (("type", kind.encode()), ("scope", message.scope.encode()))
     if message.notice is not None:
@@ -53,14 +55,18 @@ def encode(message: Message, partitions: int) -> list[Wire]:
         ]
     if isinstance(payload, Mark | Inputs | Fit):
         return [Wire(message.stream, p, message.key.encode(), value, headers) for p in range(partitions)]
-    if isinstance(payload, pl.DataFrame) and message.stream in BY_SHARD:
-        numbered = payload.with_columns(_partition=pl.col("shard") % partitions)
-        by_partition = numbered.partition_by("_partition", as_dict=True, maintain_order=True, include_key=False)
-        return [
-            Wire(message.stream, int(number), f"{message.key}/{number}".encode(), encode_frame(part), headers)
-            for (number,), part in sorted(by_partition.items())
-        ]
     return [Wire(message.stream, partition_of(message, partitions), message.key.encode(), value, headers)]
+
+
+def _by_shard(message: Message, frame: pl.DataFrame, partitions: int) -> list[Wire]:
+    """Return a frame's rows by the partitions that their shards live on."""
+    headers = (("type", b"frame"), ("scope", message.scope.encode()))
+    numbered = frame.with_columns(_partition=pl.col("shard") % partitions)
+    by_partition = numbered.partition_by("_partition", as_dict=True, maintain_order=True, include_key=False)
+    return [
+        Wire(message.stream, int(number), f"{message.key}/{number}".encode(), encode_frame(part), headers)
+        for (number,), part in sorted(by_partition.items())
+    ]
 
 
 def partition_of(message: Message, partitions: int) -> int:

@@ -56,7 +56,7 @@ log = logging.getLogger(__name__)
 
 ROLE: Final = "steps"
 _BUFFER: Final = 512  # messages a stream; with 32 Faust was seen to fall to a tenth of its speed
-_SHARE_OF_TIME: Final = 0.04  # checkpoints become rarer when they would take more of a worker's time than this
+_SHARE_OF_TIME: Final = 0.02  # checkpoints become rarer when they would take more of this thread's time than this
 _RESTORING: Final = "restoring the state of the partitions that the group has given"
 _TOLD: Final = {"dropped": ("repeat",), "errors": ("undelivered",)}
 _POLL_S: Final = 0.1
