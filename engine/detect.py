@@ -295,7 +295,8 @@ class DetectStep:
             key = self._key(scope, found.first.resolution_ms, start)
             messages.append(Message(CONTEXT, key, self._context_of(found, mine, features, start), scope=scope))
             strange = mine[found.tail_p[mine] <= self._config.anomaly_tail_p]
-            messages += self._anomalies(scope, key, self._rows(found, strange, features, start))
+            if len(strange):
+                messages += self._anomalies(scope, key, self._rows(found, strange, features, start))
             if self._config.keep_history:
                 messages.append(Message(HISTORY, key, self._rows(found, mine, features, start), scope=scope))
         return messages

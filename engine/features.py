@@ -102,11 +102,14 @@ class Features:
         """
         before = len(self.book)
         levels, rates = self._levels(merged.levels), _Values.of(*self._rates.of(merged.counters))
-        self._bear(self.book.names["entity"][before:])
-        self._bear(merged.rest["entity"])
-        forms = {str(form): part for (form,), part in merged.rest.partition_by("form", as_dict=True).items()}
-        spans = self._spans(forms.get("spans"), forms.get("latency"), resolution_ms / 1000, coverage)
-        values = [levels, rates, *(self._valued(one) for one in spans), self._valued(*self._counts(forms, coverage))]
+        if len(self.book) > before:
+            self._bear(self.book.names["entity"][before:])
+        values = [levels, rates]
+        if not (merged.rest.is_empty() and self._known.is_empty() and self._callees.is_empty()):
+            self._bear(merged.rest["entity"])
+            forms = {str(form): part for (form,), part in merged.rest.partition_by("form", as_dict=True).items()}
+            spans = self._spans(forms.get("spans"), forms.get("latency"), resolution_ms / 1000, coverage)
+            values += [*(self._valued(one) for one in spans), self._valued(*self._counts(forms, coverage))]
         for kind, share in sorted(coverage.items()):
             if share >= SPEAKING_COVERAGE:
                 self._spoken[kind] = self._spoken.get(kind, 0) + 1
@@ -114,8 +117,8 @@ class Features:
 
     def close_periods(self, merged: Merged, start_ms: int, resolution_ms: int) -> Closed | None:
         """Return the periods of cost that one window closed, from its merged partials, or None if there are none."""
-        cost = merged.rest.filter(pl.col("form") == "cost")
         told = TOLD.to_frame()
+        cost = merged.rest if merged.rest.is_empty() else merged.rest.filter(pl.col("form") == "cost")
         if not cost.is_empty():
             told = cost.select("shard", "entity", end_ms="bucket", amount="total", estimated=pl.col("n") > 0)
         return self._periods.close(told, start_ms, start_ms + resolution_ms)

@@ -41,6 +41,8 @@ class Rates:
 
         `part` has the columns of COUNTERS, `times` and `samples`. A counter that is seen first has no rate yet.
         """
+        if part.is_empty():
+            return np.empty(0, np.int64), np.empty(0)
         keys = self._keys_of(part)
         lengths = part["times"].list.len().to_numpy().astype(np.int64)
         times = part["times"].explode(keep_nulls=False, empty_as_null=False).to_numpy()
