@@ -47,7 +47,9 @@ class SeriesRows:
 
     def spoke(self) -> tuple[Hashes, Ints]:
         """Return the identities of the series that spoke, and when they did last."""
-        heard = self._last_ms >= 0
+        if self.measures.generation != self.generation:
+            return np.empty(0, np.uint64), np.empty(0, np.int64)  # another input was told new names, and these are gone
+        heard = np.flatnonzero(self._last_ms >= 0)  # others may have learned more series than this input has heard of
         return self.measures.identity[heard], self._last_ms[heard]
 
     def advance(self, series: Numbers, times_ms: Ints) -> bool:

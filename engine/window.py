@@ -78,7 +78,7 @@ class WindowStep:
         self._kind: Kind = kind
         self.resolution_ms = config.resolution_of(kind)
         self._open: dict[int, list[Rows]] = {}
-        self._series = SeriesRows(measures or Measures(config.shards))
+        self._series = SeriesRows(Measures(config.shards) if measures is None else measures)  # shared ones begin empty
         self._lowest_offset: dict[int, int] = {}
         self._latest_ms = -1
         self._emitted_ms = 0

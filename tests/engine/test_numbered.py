@@ -159,6 +159,21 @@ def test_inputs_may_share_what_they_learn() -> None:
     assert partials["entity"].to_list() == ["s0/service/-/0"]
 
 
+def test_what_inputs_share_is_learned_once() -> None:
+    names, measures = Names(), Measures(4)
+    a = WindowStep(CONFIG, "a", "metrics", measures=measures)
+    b = WindowStep(CONFIG, "b", "metrics", measures=measures)
+    a.on_records(Records("metrics", names.numbered(frame_of([(100, 0, 0, 0, 1.0)])), "a", 1))
+    assert len(measures) == 1
+    b.on_records(Records("metrics", names.numbered(frame_of([(100, 1, 0, 0, 2.0)])), "b", 1))
+    assert len(measures) == 2
+    a.snapshot()  # although the other input has learned more
+    names.again()
+    b.on_records(Records("metrics", names.numbered(frame_of([(200, 1, 0, 0, 2.0)])), "b", 2))
+    a.snapshot()  # or begun anew
+    assert len(measures) == 1
+
+
 @pytest.mark.parametrize("order", [(0, 1, 2, 3), (3, 1, 0, 2)])
 def test_the_bytes_of_partials_do_not_depend_on_who_came_first(order: tuple[int, ...]) -> None:
     frame, names = frame_of([(100, e, 0, 0, float(e)) for e in range(4)]), Names()

@@ -222,6 +222,7 @@ class DecodeLoop:
             if error is not None:
                 if error.code() == KafkaError._PARTITION_EOF:
                     input.at_end_since_s = time.monotonic()
+                    input.read_to = max(input.read_to, message.offset() or 0)
                 elif not passes(error):
                     raise raised(error, f"{input.name} cannot be read")
             elif (mark := _header(message, MARK_HEADER)) == END:

@@ -50,6 +50,7 @@ class Input:
     step: WindowStep
     dead_before: int  # dead letters before this offset are out already
     pending_idle_ms: int = 0  # an idle mark that was committed and may not be out
+    read_to: int = 0  # of what was read here, also again: the offset behind it
     at_end_since_s: float | None = None
     counts: Counter[str] = field(default_factory=Counter)
 
@@ -101,9 +102,11 @@ class Decoder:
             known = sum(1 for offset in offsets if offset < input.dead_before)
             if known:
                 messages += self._rows(input, offsets[:known], bodies[:known], received[:known], requests[:known])
+                input.read_to = max(input.read_to, offsets[known - 1] + 1)
             offsets, bodies, received = offsets[known:], bodies[known:], received[known:]
             requests = requests[known:]
-            if offsets or ended or input.step.position >= input.dead_before:
+            # what is read again may come in several batches: all of it was in time for this mark
+            if offsets or ended or input.read_to >= input.dead_before:
                 messages += input.step.on_idle(input.pending_idle_ms)
                 input.pending_idle_ms = 0
         if offsets:

@@ -116,3 +116,18 @@ def test_an_idle_mark_that_was_committed_is_said_again_after_a_crash() -> None:
         one.key: one.payload for one in said if one.stream == "features" and isinstance(one.payload, pl.DataFrame)
     }
     assert set(partials) == {"logs/0/1000", "logs/0/2000", "logs/0/5000"}
+
+
+def test_an_idle_mark_waits_for_all_that_is_read_again() -> None:
+    decoder = Decoder(WINDOW)
+    bodies = [b"500 a", b"600 b", b"700 c"]
+    first = decoder.start("logs", 0, TELEMETRY, None)
+    said = decoder.take(first, range(3), bodies, ended=False)
+    offset, known = commit(first, idle_ms=5_000)  # and dies before the mark is out
+    said += first.step.on_idle(5_000)
+    again = decoder.start("logs", 0, TELEMETRY, known)
+    repeated: list[Message] = []
+    for offsets, part in batches(bodies, offset, [1]):
+        repeated += decoder.take(again, offsets, part, ended=False)
+    assert again.step.emitted_ms == 5_000
+    assert content(repeated) == content(said)
