@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from engine.errors import ConfigError, OpsBrainError, Retryable
 from engine.runners.kafka.config import KafkaConfig
+from engine.runners.kafka.credentials import mechanism_of, principal
 from engine.runners.kafka.probe import Answer, probe, release_of
 from opsbrain.finding import Finding
 from opsbrain.kafka_clocks import check_clocks
@@ -64,8 +65,7 @@ def _security(config: KafkaConfig) -> Finding:
         return Finding("kafka.security", "warning", f"{protocol}: anybody may pass for the broker; verify certificates")
     if protocol == "PLAINTEXT":
         return Finding("kafka.security", "ok", "PLAINTEXT: for a network that nobody else is on")
-    mechanism = told.get("sasl.mechanism", told.get("sasl.mechanisms", "")).upper()
-    who = f", {mechanism} as {told['sasl.username']}" if protocol == "SASL_SSL" else ""
+    who = f", {mechanism_of(told)} as {principal(told).removeprefix('User:')}" if protocol == "SASL_SSL" else ""
     return Finding("kafka.security", "ok", f"{protocol}{who}")
 
 

@@ -215,3 +215,15 @@ def test_what_goes_over_the_wire_is_said_without_the_password() -> None:
     assert (plain.outcome, user.outcome) == ("ok", "warning") and "hush" not in user.text
     blind = replace(config(), security={"security.protocol": "SSL", "enable.ssl.certificate.verification": "false"})
     assert _security(blind).outcome == "warning"
+
+
+@pytest.mark.parametrize(
+    ("security", "who"),
+    [
+        ({"sasl.mechanisms": "scram-sha-512", "sasl.username": "worker"}, "SCRAM-SHA-512 as worker"),
+        ({"sasl.mechanism": "OAUTHBEARER", "sasl.oauthbearer.client.id": "opsbrain"}, "OAUTHBEARER as opsbrain"),
+    ],
+)
+def test_who_we_are_is_said_of_every_mechanism(security: Mapping[str, str], who: str) -> None:
+    of = replace(config(), security={"security.protocol": "sasl_ssl", **security})
+    assert _security(of).text == f"SASL_SSL, {who}"
