@@ -26,6 +26,7 @@ from engine.messages import FIXES, INCIDENTS
 from engine.notice import Notice
 from engine.runners.kafka.codec import decode
 from engine.runners.kafka.config import KafkaConfig
+from engine.runners.kafka.waiting import passes, raised
 from engine.runners.meters import COMMITTED, Meters
 from engine.types import Fix, Incident
 from opsbrain.notify.deliverer import Deliverer
@@ -85,7 +86,9 @@ class NotifyRole:
         return {key: ledgers[key].position if key in ledgers else COMMITTED for key in self._given}
 
     def run(self, stopped: Callable[[], bool]) -> None:
-        """Run until stopped."""
+        """Run until stopped; nothing that an earlier run has read or been given is left."""
+        self._ledgers, self._committed, self._arrived, self._given = {}, {}, [], frozenset()
+        self._uncertain = self._paused = False
         self._outbox = Outbox(SCRATCH, self._settings.notify.give_up_after_s * 1000)
         self._dispatcher = Dispatcher(self._outbox, self._notifiers)
         self._deliverer = Deliverer(
@@ -147,10 +150,11 @@ class NotifyRole:
         elif self._paused:
             self._consumer.resume(self._consumer.assignment())
             self._paused = False
-        arrived = self._consumer.consume(1, _POLL_S)
-        if arrived:
-            arrived += self._consumer.consume(_BATCH, 0)
-        self._arrived += [one for one in arrived if _is_message(one)]
+        for most, wait_s in ((1, _POLL_S), (_BATCH, 0)):  # between them, partitions may be taken away (`_lost`)
+            arrived = self._consumer.consume(most, wait_s)
+            self._arrived += [one for one in arrived if _is_message(one)]
+            if not arrived:
+                return
 
     def _enqueue(self) -> None:
         from confluent_kafka import KafkaException
@@ -256,12 +260,12 @@ class NotifyRole:
 
 
 def _is_message(raw: Any) -> bool:
-    """Return whether something that arrived is a message; raise SourceError for an error that does not pass."""
+    """Return whether something that arrived is a message; raise for an error that does not pass by waiting."""
     error = raw.error()
     if error is None:
         return True
-    if error.fatal() or (raw.topic() is not None and not error.retriable()):
-        raise SourceError(f"kafka: incidents cannot be read: {error.str()}")
+    if error.fatal() or (raw.topic() is not None and not passes(error)):
+        raise raised(error, "incidents cannot be read")
     return False  # a broker that is away for a while
 
 

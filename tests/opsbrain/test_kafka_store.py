@@ -12,12 +12,13 @@ from typing import Any
 
 import pytest
 
+from engine.errors import Retryable, SourceError
 from engine.messages import FIXES, INCIDENTS, Message
 from engine.notice import Notice
 from engine.runners.kafka.codec import encode
 from engine.types import Fix, Incident, Phase
 from opsbrain.kafka_config import kafka_config
-from opsbrain.kafka_notify import NotifyRole
+from opsbrain.kafka_notify import NotifyRole, _is_message
 from opsbrain.notify.receiver import Received, Receiver
 from opsbrain.secrets import Secret
 from opsbrain.settings import Alertmanager, Kafka, Notify, Settings, Webhook
@@ -303,3 +304,50 @@ def test_old_news_is_marked_as_such(tmp_path: Path, group: Group) -> None:
         group.add(incident(1), incident(1, id="inc-new", updated_ms=recent))
         run.run_until(lambda: run.offset() == 2)
     assert [stale(one) for one in receiver.received] == [True, False]
+
+
+def test_what_was_read_before_a_partition_was_lost_is_told_by_who_has_it_now(
+    tmp_path: Path, group: Group, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from confluent_kafka import TopicPartition
+
+    consume, rounds = Consumer.consume, iter(range(1_000))
+
+    def interrupted(self: Consumer, count: int, timeout: float) -> list[Sent]:
+        if count == 1:
+            return consume(self, count, timeout)
+        self.lost(self, [TopicPartition("opsbrain.incidents", 0)])
+        return []
+
+    monkeypatch.setattr(Consumer, "consume", interrupted)
+    with Receiver() as receiver:
+        group.add(incident(1))
+        workers(group, tmp_path, receiver).run_until(lambda: next(rounds) > 20)
+        assert receiver.received == []
+    assert group.committed == {}
+
+
+class Trouble:
+    """An error as the client library hands it over."""
+
+    def __init__(self, code: int, topic: str | None, fatal: bool = False) -> None:
+        from confluent_kafka import KafkaError
+
+        self._error, self._topic = KafkaError(code, "trouble", fatal), topic
+
+    def error(self) -> Any:
+        return self._error
+
+    def topic(self) -> str | None:
+        return self._topic
+
+
+def test_what_passes_ends_no_worker() -> None:
+    from confluent_kafka import KafkaError
+
+    for code in (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError.FENCED_LEADER_EPOCH, KafkaError._TRANSPORT):
+        assert not _is_message(Trouble(code, "opsbrain.incidents"))
+    with pytest.raises(Retryable):  # a new client would work
+        _is_message(Trouble(KafkaError._FATAL, None, fatal=True))
+    with pytest.raises(SourceError):
+        _is_message(Trouble(KafkaError.TOPIC_AUTHORIZATION_FAILED, "opsbrain.incidents"))
