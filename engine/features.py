@@ -25,6 +25,7 @@ from typing import Final
 import numpy as np
 import polars as pl
 
+from engine.errors import StateMismatch
 from engine.ids import scope_of
 from engine.partials import BOUNDS_MS, PARTIALS
 from engine.periods import TOLD, Closed, Periods, PeriodsConfig
@@ -33,6 +34,7 @@ from engine.rates import COUNTERS, Rates
 from engine.series_book import SeriesBook
 from engine.types import Coverage, Floats, Ints, State, Tick
 
+VERSION: Final = 3
 QUANTILES: Final = (0.5, 0.9, 0.99)
 SPEAKING_COVERAGE: Final = 0.25  # an input that covered less of a window has not spoken: its counts say nothing
 EDGE_SPACINGS: Final = 20.0  # a silence at an edge of this many mean spacings is a gap of the input, not chance
@@ -77,6 +79,8 @@ class Features:
     def __init__(
         self, templates: LogTemplatesConfig, resume: State | None = None, periods: PeriodsConfig | None = None
     ) -> None:
+        if resume and resume.get("version") != VERSION:
+            raise StateMismatch(f"features have version {resume.get('version')}, this program writes {VERSION}")
         self._templates: LogTemplates = templates.build(resume["templates"] if resume else None)
         self.book = SeriesBook(resume["series"] if resume else None)
         self._rates = Rates(self.book, resume["counters"] if resume else None)
@@ -132,7 +136,7 @@ class Features:
     def snapshot(self) -> State:
         """Return all state."""
         return {
-            "version": 3,
+            "version": VERSION,
             "templates": self._templates.snapshot(),
             "series": self.book.saved(),
             "counters": self._rates.saved(),

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from engine.errors import StateMismatch
 from engine.features import Features, coverage_share, merge, quantiles_ms
 from engine.partials import bucket_of, partials_of
 from engine.schemas import Kind, conform
@@ -155,3 +156,10 @@ def test_quantiles_are_the_same_in_any_company() -> None:
     for row, (own_buckets, own_counts) in enumerate(histograms):
         alone = quantiles_ms(np.zeros(len(own_buckets), np.int64), own_buckets, own_counts, (0.5, 0.9, 0.99))
         assert alone[0].tolist() == together[row].tolist()
+
+
+def test_state_of_another_version_is_refused_by_name() -> None:
+    state = Features(FirstWordsConfig()).snapshot()
+    Features(FirstWordsConfig(), state)
+    with pytest.raises(StateMismatch, match="features have version 2, this program writes 3"):
+        Features(FirstWordsConfig(), state | {"version": 2, "series": {"0": []}})

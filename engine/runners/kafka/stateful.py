@@ -323,7 +323,14 @@ class Stateful:
                 f"kafka: the snapshot of '{wire.step}' on partition {partition} is of {len(saved.state['shards'])} "
                 f"shards, settings make {len(shards)}; set pipeline.shards back, or {REMEDY}"
             )
-        return Host(wire, partition, shards, self._engine.build(wire.step, shards, saved.state["step"]), positions)
+        try:
+            step = self._engine.build(wire.step, shards, saved.state["step"])
+        except StateMismatch as error:
+            raise StateMismatch(
+                f"kafka: the snapshot of '{wire.step}' on partition {partition}: {error}; go on with the program that "
+                f"wrote it, or {REMEDY}"
+            ) from error
+        return Host(wire, partition, shards, step, positions)
 
     async def _checkpoints(self) -> None:
         pause_s = self._config.checkpoint_every_s
