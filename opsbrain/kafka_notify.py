@@ -21,12 +21,12 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from engine.errors import SourceError
+from engine.errors import OpsBrainError, Retryable, SourceError
 from engine.messages import FIXES, INCIDENTS
 from engine.notice import Notice
 from engine.runners.kafka.codec import decode
 from engine.runners.kafka.config import KafkaConfig
-from engine.runners.kafka.waiting import passes, raised
+from engine.runners.kafka.waiting import RETRY_S, passes, raised
 from engine.runners.meters import COMMITTED, Meters
 from engine.types import Fix, Incident
 from opsbrain.notify.deliverer import Deliverer
@@ -37,7 +37,7 @@ from opsbrain.notify.ledger import Ledger
 from opsbrain.notify.meters import NOTIFY, NotifyMeters
 from opsbrain.notify.outbox import SCRATCH, Outbox
 from opsbrain.notify.registry import build_notifiers
-from opsbrain.notify.trouble import Trouble
+from opsbrain.notify.trouble import Trouble, reason
 from opsbrain.settings import Settings
 from opsbrain.shelf import Shelf
 
@@ -71,6 +71,7 @@ class NotifyRole:
         self._commit_s = 0.0
         self._uncertain = False  # a commit is under way, or has failed
         self._paused = False
+        self._broken: Retryable | None = None
         self._arrived: list[Any] = []  # messages in the broker's client's own form, not enqueued yet
         self._trouble = Trouble(log, "notify: the outbox cannot be written")
         self._shelf = Shelf(settings.store.folder)
@@ -89,6 +90,7 @@ class NotifyRole:
         """Run until stopped; nothing that an earlier run has read or been given is left."""
         self._ledgers, self._committed, self._arrived, self._given = {}, {}, [], frozenset()
         self._uncertain = self._paused = False
+        self._broken = None
         self._outbox = Outbox(SCRATCH, self._settings.notify.give_up_after_s * 1000)
         self._dispatcher = Dispatcher(self._outbox, self._notifiers)
         self._deliverer = Deliverer(
@@ -139,8 +141,21 @@ class NotifyRole:
             | {"on_commit": self._on_commit}
         )
         topics = [self._config.topic(stream) for stream in (INCIDENTS, FIXES)]
-        consumer.subscribe(topics, on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._lost)
+        consumer.subscribe(
+            topics, on_assign=self._assigned, on_revoke=self._kept(self._revoked), on_lost=self._kept(self._lost)
+        )
         return consumer
+
+    def _kept(self, told: Callable[[Consumer, list[Any]], None]) -> Callable[[Consumer, list[Any]], None]:
+        """Keep what a callback raises until the client has returned: it must not pass through the client."""
+
+        def call(consumer: Consumer, partitions: list[Any]) -> None:
+            try:
+                told(consumer, partitions)
+            except (OpsBrainError, sqlite3.Error) as error:  # a new outbox owes nothing of what is somebody else's now
+                self._broken = Retryable(f"notify: the outbox cannot be written: {reason(error)}", RETRY_S)
+
+        return call
 
     def _poll(self) -> None:
         """Take what there is; returns as soon as there is something."""
@@ -152,6 +167,8 @@ class NotifyRole:
             self._paused = False
         for most, wait_s in ((1, _POLL_S), (_BATCH, 0)):  # between them, partitions may be taken away (`_lost`)
             arrived = self._consumer.consume(most, wait_s)
+            if self._broken is not None:
+                raise self._broken
             self._arrived += [one for one in arrived if _is_message(one)]
             if not arrived:
                 return

@@ -19,6 +19,7 @@ from engine.runners.kafka.codec import encode
 from engine.types import Fix, Incident, Phase
 from opsbrain.kafka_config import kafka_config
 from opsbrain.kafka_notify import NotifyRole, _is_message
+from opsbrain.notify.outbox import Outbox
 from opsbrain.notify.receiver import Received, Receiver
 from opsbrain.secrets import Secret
 from opsbrain.settings import Alertmanager, Kafka, Notify, Settings, Webhook
@@ -325,6 +326,31 @@ def test_what_was_read_before_a_partition_was_lost_is_told_by_who_has_it_now(
         workers(group, tmp_path, receiver).run_until(lambda: next(rounds) > 20)
         assert receiver.received == []
     assert group.committed == {}
+
+
+def test_a_full_disk_in_a_rebalance_ends_a_life_and_not_the_worker(
+    tmp_path: Path, group: Group, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from confluent_kafka import TopicPartition
+
+    def full(self: Outbox, subjects: object, refreshing: object = ()) -> None:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    def interrupted(self: Consumer, count: int, timeout: float) -> list[Sent]:
+        taken = consume(self, count, timeout)
+        if count == 1 and not taken:
+            self.lost(self, [TopicPartition("opsbrain.incidents", 0)])  # raises nothing: the client is in between
+        return taken
+
+    consume = Consumer.consume
+    monkeypatch.setattr(Consumer, "consume", interrupted)
+    monkeypatch.setattr(Outbox, "drop", full)
+    with Receiver() as receiver:
+        run = workers(group, tmp_path, receiver)
+        group.add(incident(1))
+        role = NotifyRole(run.settings, kafka_config(run.settings))
+        with pytest.raises(Retryable, match="database or disk is full"):
+            role.run(lambda: False)
 
 
 class Trouble:
