@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
+from typing import Final
 
 from engine.errors import ConfigError
 from engine.runners.kafka.config import KafkaConfig, RetentionHours, Telemetry
@@ -15,6 +17,8 @@ from ingest.scrub import Scrubber
 from opsbrain.secrets import Secret
 from opsbrain.settings import Settings, TelemetryTopic
 from opsbrain.wiring import scrubber_of
+
+_TOPIC: Final = re.compile(r"[A-Za-z0-9._-]{1,249}")
 
 
 def kafka_config(settings: Settings, *, needs_telemetry: bool = False) -> KafkaConfig:
@@ -28,10 +32,14 @@ def kafka_config(settings: Settings, *, needs_telemetry: bool = False) -> KafkaC
             "kafka.bootstrap is empty; name a broker, as in --set kafka.bootstrap=127.0.0.1:9092 "
             "(`make kafka` runs one there)"
         )
+    _check_addresses(kafka.bootstrap)
     if needs_telemetry and not kafka.telemetry:
         raise ConfigError(
             "kafka.telemetry is empty; list the topics to read, each as {topic, format, scope} (docs/kafka.md)"
         )
+    names = [one.topic for one in kafka.telemetry]
+    if twice := sorted({one for one in names if names.count(one) > 1}):
+        raise ConfigError(f"kafka.telemetry: the topic {twice[0]} is there twice; a topic has one format and one scope")
     identity = Identity(
         scope=settings.identity.scope,
         default_namespace=settings.identity.default_namespace,
@@ -78,7 +86,19 @@ def time_of(key: str, text: str) -> int | None:
     return int(time.timestamp() * 1000)
 
 
+def _check_addresses(bootstrap: str) -> None:
+    for one in bootstrap.split(","):
+        host, _, port = one.strip().rpartition("://")[2].rpartition(":")
+        if not host or not port.isdecimal() or not 0 < int(port) < 65_536:
+            raise ConfigError(f"kafka.bootstrap: '{one.strip()}' is not host:port, as in broker-1:9092,broker-2:9092")
+
+
 def _telemetry(number: int, one: TelemetryTopic, identity: Identity, scrubber: Scrubber) -> Telemetry:
+    if not _TOPIC.fullmatch(one.topic) or one.topic in (".", ".."):
+        raise ConfigError(
+            f"kafka.telemetry[{number}].topic: '{one.topic}' cannot be the name of a topic; "
+            "Kafka takes 1 to 249 letters, digits, dots, underscores and hyphens"
+        )
     scoped = replace(identity, scope=one.scope or identity.scope)
     try:
         return Telemetry(one.topic, format_of(one.format, scoped, scrubber))

@@ -28,3 +28,25 @@ def test_without_a_time_it_is_read_from_the_first_message():
 def test_what_is_no_time_is_one_line_that_names_the_key(text):
     with pytest.raises(ConfigError, match=r"kafka\.start_from: .* is not a time with its zone"):
         config(f"kafka.start_from={text}")
+
+
+@pytest.mark.parametrize("text", ["127.0.0.1", "a:http", "a:0", "a:99999", ":9092", "a:1,,b:2"])
+def test_an_address_without_host_or_port_is_one_line_that_names_the_key(text):
+    with pytest.raises(ConfigError, match=r"kafka\.bootstrap: .* is not host:port"):
+        config(f"kafka.bootstrap={text}")
+
+
+@pytest.mark.parametrize("text", ["a:1", "a:1, b:2", "PLAINTEXT://a:1", "[::1]:9092"])
+def test_addresses_are_taken_as_clients_know_them(text):
+    assert config(f"kafka.bootstrap={text}").bootstrap == text
+
+
+@pytest.mark.parametrize("text", ["", "a b/c", "..", "x" * 250])
+def test_what_cannot_be_a_topic_is_one_line_that_names_the_key(text):
+    with pytest.raises(ConfigError, match=r"kafka\.telemetry\[0\]\.topic: .* cannot be the name of a topic"):
+        config(f"kafka.telemetry=[{{topic='{text}', format='fluentbit'}}]")
+
+
+def test_a_topic_has_one_format():
+    with pytest.raises(ConfigError, match=r"kafka\.telemetry: the topic m is there twice"):
+        config("kafka.telemetry=[{topic='m', format='prometheus-adapter'}, {topic='m', format='fluentbit'}]")
