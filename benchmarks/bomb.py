@@ -8,7 +8,6 @@ and the calm series' features equal to the byte.
 from __future__ import annotations
 
 import hashlib
-import os
 import resource
 import time
 from collections.abc import Iterator, Sequence
@@ -18,6 +17,7 @@ from typing import Any, Final
 
 import polars as pl
 
+from benchmarks.asked import whole
 from engine.messages import FEATURES, Message
 from engine.repeats import identified_by_request
 from engine.runners.embedded import Pipeline
@@ -38,8 +38,8 @@ _INPUT: Final = "metrics"
 
 def run(data: Path | None = None) -> dict[str, Any]:
     """Return what the explosion did. OPSBRAIN_BOMB_LABEL_SETS asks for another size; `data` is not used."""
-    label_sets = int(os.environ.get("OPSBRAIN_BOMB_LABEL_SETS", LABEL_SETS))
-    limit = int(os.environ.get("OPSBRAIN_BOMB_LIMIT", 100_000))
+    label_sets = whole("OPSBRAIN_BOMB_LABEL_SETS", LABEL_SETS, 1)
+    limit = whole("OPSBRAIN_BOMB_LIMIT", 100_000, 1)
     calm = _run(0, limit)
     before_mb = _peak_mb()
     bombed = _run(label_sets, limit)

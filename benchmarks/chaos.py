@@ -31,6 +31,7 @@ from typing import Any, Final
 
 import typer
 
+from benchmarks.asked import number, whole
 from benchmarks.chaos_broker import Broker
 from benchmarks.chaos_compare import (
     Difference,
@@ -72,9 +73,9 @@ class Concluded:
 
 def run(data: Path | None = None) -> dict[str, Any]:
     """Return what the faults changed. `data` is not used."""
-    seed = int(os.environ.get("OPSBRAIN_CHAOS_SEED") or time.time_ns() % 1_000_000)
+    seed = whole("OPSBRAIN_CHAOS_SEED", time.time_ns() % 1_000_000)
     only = [one.strip() for one in os.environ.get("OPSBRAIN_CHAOS_FAULTS", "").split(",") if one.strip()]
-    rounds = plan(seed, int(os.environ.get("OPSBRAIN_CHAOS_ROUNDS") or ROUNDS), only or KINDS)
+    rounds = plan(seed, whole("OPSBRAIN_CHAOS_ROUNDS", ROUNDS, 1), only or KINDS)
     _say(f"seed {seed}, {len(rounds)} rounds")
     began_s = time.monotonic()
     with ExitStack() as stack:
@@ -109,7 +110,7 @@ class _Trial:
         self._stack.callback(broker.end)
         broker.start()
         broker.ready()
-        feeder = Feeder(broker.bootstrap, self._seed, float(os.environ.get("OPSBRAIN_CHAOS_WINDOWS_PER_S") or PACE))
+        feeder = Feeder(broker.bootstrap, self._seed, number("OPSBRAIN_CHAOS_WINDOWS_PER_S", PACE, 0.01))
         feeder.start()
         self._stack.callback(feeder.stop)
         disturbed = self._disturbed(rounds, broker, disk, feeder)

@@ -7,7 +7,6 @@ a batch that truly holds nothing (which is looked at again, alone). What a decod
 
 from __future__ import annotations
 
-import os
 import random
 import resource
 from collections import Counter
@@ -17,6 +16,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
+from benchmarks.asked import whole
 from engine.errors import SourceError
 from engine.ports import Format
 from ingest.identity import Identity
@@ -56,8 +56,8 @@ def run(data: Path | None = None) -> dict[str, Any]:
     seed. Raises SourceError when there are no goldens.
     """
     folder = data or Path("tests/golden")
-    messages = int(os.environ.get("OPSBRAIN_FUZZ_MESSAGES", MESSAGES))
-    seed = int(os.environ.get("OPSBRAIN_FUZZ_SEED", SEED))
+    messages = whole("OPSBRAIN_FUZZ_MESSAGES", MESSAGES, 1)
+    seed = whole("OPSBRAIN_FUZZ_SEED", SEED)
     samples = {name: found for name in FORMATS if (found := _goldens(folder / name))}
     if not samples:
         raise SourceError(f"{folder}: holds no golden messages; run it in the project's folder, or give --data DIR")

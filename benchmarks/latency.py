@@ -10,7 +10,6 @@ $OPSBRAIN_BENCH_SECONDS (300) says how long; $OPSBRAIN_BENCH_RESOLUTION_S (2) ho
 from __future__ import annotations
 
 import json
-import os
 import tempfile
 import time
 from collections.abc import Sequence
@@ -20,6 +19,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from benchmarks.asked import whole
 from benchmarks.broker import Broker, broker, create_topic, delete_topics
 from benchmarks.fill import Filler, fill_slices
 from benchmarks.live import LATENESS_S, Rig, latencies_ms, rig
@@ -27,7 +27,6 @@ from benchmarks.live_generator import Plan, Sent
 from benchmarks.live_receiver import Heard, receiver
 from benchmarks.load import Fleet
 from benchmarks.throughput_worker import Job, work
-from engine.errors import SourceError
 
 PARTITIONS: Final = 4
 KINDS: Final = ("opened", "updated", "resolved")
@@ -38,9 +37,10 @@ _HEARD_S: Final = 60.0
 
 def run(data: Path | None = None) -> dict[str, Any]:
     """Return p50 and p99 of the latency, and what was lost; `data` is not used. Raises SourceError without a broker."""
-    resolution_s, seconds = _asked("RESOLUTION_S", 2), _asked("SECONDS", 300)
+    resolution_s, seconds = whole("OPSBRAIN_BENCH_RESOLUTION_S", 2, 1), whole("OPSBRAIN_BENCH_SECONDS", 300, 1)
     with broker() as running, tempfile.TemporaryDirectory(prefix="opsbrain-bench-") as folder, receiver() as kept:
-        most = _asked("LOAD", 0) or measured_load(running, Path(folder), _asked("SERIES", 100_000))
+        series = whole("OPSBRAIN_BENCH_SERIES", 100_000, 1)
+        most = whole("OPSBRAIN_BENCH_LOAD", 0) or measured_load(running, Path(folder), series)
         plan = live_plan(running, most // 2, seconds, resolution_s, fault_every_s=resolution_s)
         with rig(Path(folder), running, kept, plan, live_settings(resolution_s)) as made:
             sent = made.wait_sent()
@@ -73,7 +73,7 @@ def measured_load(running: Broker, folder: Path, series: int) -> int:
     name = f"{running.run}-load"
     create_topic(running.bootstrap, f"{name}.input", PARTITIONS)
     filler, fleet = Filler(running.bootstrap, f"{name}.input", PARTITIONS), Fleet(series, PARTITIONS)
-    for scrape in range(_asked("LOAD_WINDOWS", 8) * 4):
+    for scrape in range(whole("OPSBRAIN_BENCH_LOAD_WINDOWS", 8, 1) * 4):
         fill_slices(filler, fleet.adapter_json(scrape))
         if scrape == 3:
             filler.warm()
@@ -135,11 +135,3 @@ def _losses(made: Rig, sent: Sent, wanted: set[str], heard: Sequence[Heard]) -> 
         "lost_notifications": len(wanted - set(ids)),
         "repeated_notifications": len(ids) - len(set(ids)),
     }
-
-
-def _asked(name: str, default: int) -> int:
-    text = os.environ.get(f"OPSBRAIN_BENCH_{name}", "")
-    try:
-        return int(text) if text else default
-    except ValueError as error:
-        raise SourceError(f"bench: OPSBRAIN_BENCH_{name} is {text!r}; give a whole number") from error

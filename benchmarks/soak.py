@@ -12,7 +12,6 @@ $OPSBRAIN_BENCH_SAMPLE_S (10).
 from __future__ import annotations
 
 import json
-import os
 import tempfile
 import time
 from collections import defaultdict
@@ -24,6 +23,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from benchmarks.asked import number, whole
 from benchmarks.broker import broker
 from benchmarks.latency import PARTITIONS, live_plan, live_settings, measured_load, metrics_of
 from benchmarks.live import LATENESS_S, Rig, latencies_ms, rig
@@ -52,9 +52,11 @@ class Watched:
 
 def run(data: Path | None = None) -> dict[str, Any]:
     """Return the drift of everything that was watched; `data` is not used. Raises SourceError without a broker."""
-    hours, every_s = _number("HOURS", 1.0), _number("SAMPLE_S", 10.0)
+    hours, every_s = number("OPSBRAIN_BENCH_HOURS", 1.0, 0.01), number("OPSBRAIN_BENCH_SAMPLE_S", 10.0, 0.1)
     with broker() as running, tempfile.TemporaryDirectory(prefix="opsbrain-bench-") as folder, receiver() as kept:
-        most = int(_number("LOAD", 0)) or measured_load(running, Path(folder), int(_number("SERIES", 100_000)))
+        most = whole("OPSBRAIN_BENCH_LOAD", 0) or measured_load(
+            running, Path(folder), whole("OPSBRAIN_BENCH_SERIES", 100_000, 1)
+        )
         plan = live_plan(running, most // 2, round(hours * 3_600), RESOLUTION_S, fault_every_s=FAULT_EVERY_S)
         with rig(Path(folder), running, kept, plan, live_settings(RESOLUTION_S), RETENTION) as made:
             watched = watch(made, every_s)
@@ -220,11 +222,3 @@ def _size(file: Path) -> int:
         return file.stat().st_size
     except OSError:  # deleted in between, as old segments are
         return 0
-
-
-def _number(name: str, default: float) -> float:
-    text = os.environ.get(f"OPSBRAIN_BENCH_{name}", "")
-    try:
-        return float(text) if text else default
-    except ValueError as error:
-        raise SourceError(f"bench: OPSBRAIN_BENCH_{name} is {text!r}; give a number") from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import os
 import platform
@@ -44,6 +45,7 @@ def check_up(settings: Settings) -> list[Finding]:
         _try("store.folder", lambda: _store(settings.store.folder)),
         _room("room of store.folder", settings.store.folder, 2 * settings.store.journal_mb),
         _room("room for temporary files", Path(tempfile.gettempdir()), _TEMPORARY_MB),
+        *_worker(settings),
         *check_kafka(settings),
     ]
 
@@ -111,6 +113,46 @@ def _http(settings: Settings) -> str:
     if http.port and (port := settings.receivers.grpc_port):
         listening(http.host, port, "receivers.grpc_port (0: off)").close()
     return f"{http.host}:{http.port} is free; {guarded}"
+
+
+def _worker(settings: Settings) -> Iterator[Finding]:
+    """Yield what is found of a worker's own settings, where there is a broker to work on."""
+    if not settings.kafka.bootstrap:
+        return
+    wanted, has = settings.worker.memory_limit_mb, memory_mb()
+    if has and wanted > has:
+        yield Finding(
+            "worker.memory_limit_mb",
+            "warning",
+            f"{wanted:,} MB, and {has:,} are here: it would be killed before it stops reading; lower it",
+        )
+    if settings.worker.listen:
+        yield _try("worker.listen", lambda: _figures(settings))
+
+
+def _figures(settings: Settings) -> str:
+    """Say where a worker would serve its figures; a port that is taken stops none."""
+    from opsbrain.listening import listening
+    from opsbrain.operating import KEY, place_of
+
+    host, port, _ = place_of(settings)
+    listening(host, 0, KEY).close()
+    try:
+        listening(host, port, KEY).close()
+    except SourceError:
+        return f"{settings.worker.listen} is in use, by a worker perhaps: the next one takes a free port"
+    return f"{settings.worker.listen} is free"
+
+
+def memory_mb() -> int:
+    """Return the memory that this machine, or this container, has; 0 when it does not say."""
+    try:
+        has = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, OSError, ValueError):
+        return 0
+    with contextlib.suppress(OSError, ValueError):  # no container, or one without a limit ("max")
+        has = min(has, int(Path("/sys/fs/cgroup/memory.max").read_text()))
+    return has >> 20
 
 
 def _pulls(settings: Settings) -> str:

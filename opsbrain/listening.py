@@ -13,7 +13,8 @@ def listening(host: str, port: int, key: str = "http.port") -> socket.socket:
         family, kind, proto, _, address = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM)[0]
         listener = socket.socket(family, kind, proto)
     except OSError as error:
-        raise SourceError(f"http.host = {host}: {error.strerror}") from error
+        where = "http.host" if key == "http.port" or key.startswith("receivers.") else key
+        raise SourceError(f"{where} = {host}: {error.strerror}") from error
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)

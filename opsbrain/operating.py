@@ -31,14 +31,12 @@ class Operating:
     """Serves as long as it is open. Raises ConfigError when `worker.listen` is no address, or needs a token."""
 
     def __init__(self, settings: Settings, meters: Meters) -> None:
-        host, port = address_of(settings.worker.listen)
-        http = replace(settings.http, host=host, port=port)
-        access = Access(http, Receivers())
-        check_reach(host, access, (METRICS,), "set http.metrics_token or http.token", KEY)
+        host, port, access = place_of(settings)
         routes = [
             Exposition(meters).route(),
             *health_routes(lambda: what_is_stuck(meters), lambda: what_is_awaited(meters)),
         ]
+        http = replace(settings.http, host=host, port=port)
         app = HttpGuard(Starlette(routes=routes, exception_handlers=FAILURES), http, access)
         self._listener = _listening(host, port)
         self._servers = Servers(app, self._listener, None, _GRACE_S)
@@ -55,6 +53,14 @@ class Operating:
     def address(self) -> str:
         """Return where it listens, as a URL."""
         return self._servers.address
+
+
+def place_of(settings: Settings) -> tuple[str, int, Access]:
+    """Return host, port and tokens of `worker.listen`; raise ConfigError when it is no address, or needs a token."""
+    host, port = address_of(settings.worker.listen)
+    access = Access(replace(settings.http, host=host, port=port), Receivers())
+    check_reach(host, access, (METRICS,), "set http.metrics_token or http.token", KEY)
+    return host, port, access
 
 
 def address_of(text: str) -> tuple[str, int]:

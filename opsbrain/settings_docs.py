@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -67,9 +68,9 @@ def render_docs() -> str:
     """Return the whole of `docs/settings.md`."""
     parts = [_HEAD]
     for name, of in get_type_hints(Settings).items():
-        parts.append(f"\n## {name}\n\n{of.__doc__}\n\n" + "\n".join(_table(of, name)) + "\n")
+        parts.append(f"\n## {name}\n\n{inspect.getdoc(of)}\n\n" + "\n".join(_table(of, name)) + "\n")
     for title, of in _ITEMS:
-        parts.append(f"\n### {title}\n\n{of.__doc__}\n\n" + "\n".join(_table(of, "")) + "\n")
+        parts.append(f"\n### {title}\n\n{inspect.getdoc(of)}\n\n" + "\n".join(_table(of, "")) + "\n")
     return "".join(parts)
 
 

@@ -6,6 +6,7 @@ An entry point of the group `opsbrain.benchmarks` is a function `run(data: Path 
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator, Mapping
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -26,6 +27,7 @@ def bench(
     json: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write the result as JSON.")] = None,
 ) -> None:
     """Run a benchmark and show its metrics."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as ctrl-c: brokers and folders are cleaned up
     result = _load(name)(data)
     if json is not None:
         _write(json, result)

@@ -485,6 +485,44 @@ def test_doctor_says_that_no_broker_answers(run, monkeypatch):
     assert status == 1 and kafka["outcome"] == "failed" and "no broker answers" in kafka["text"]
 
 
+@pytest.mark.parametrize(
+    ("listen", "said"),
+    [
+        ("9108", "is not host:port"),
+        ("0.0.0.0:9108", "set http.metrics_token"),
+        ("nowhere.invalid:9108", "set http.metrics_token"),
+    ],
+)
+def test_doctor_fails_an_address_that_a_worker_refuses(run, refused, monkeypatch, listen, said):
+    pytest.importorskip("confluent_kafka")
+    monkeypatch.setattr("engine.runners.kafka.topics._TIMEOUT_S", 0.3)
+    flags = ("--set", "kafka.bootstrap=127.0.0.1:1", "--set", f"worker.listen={listen}")
+    found = {one["name"]: one for one in json.loads(run("doctor", *flags, "--json")[1])["findings"]}
+    assert found["worker.listen"]["outcome"] == "failed" and said in found["worker.listen"]["text"]
+    topics = "kafka.telemetry=[{topic='logs',format='fluentbit'}]"
+    assert said in refused("worker", *flags, "--set", topics, status=2)
+
+
+def test_doctor_names_the_address_of_a_worker_that_cannot_be_had(run, monkeypatch):
+    pytest.importorskip("confluent_kafka")
+    monkeypatch.setattr("engine.runners.kafka.topics._TIMEOUT_S", 0.3)
+    flags = ("--set", "kafka.bootstrap=127.0.0.1:1", "--set", "worker.listen=nowhere.invalid:9108")
+    out = run("doctor", *flags, "--set", "http.metrics_token=hush", "--json")[1]
+    found = {one["name"]: one for one in json.loads(out)["findings"]}
+    assert found["worker.listen"]["text"].startswith("worker.listen = nowhere.invalid")
+
+
+def test_doctor_warns_of_more_memory_than_there_is_and_not_of_a_port_in_use(run, monkeypatch):
+    pytest.importorskip("confluent_kafka")
+    monkeypatch.setattr("engine.runners.kafka.topics._TIMEOUT_S", 0.3)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        listen = f"worker.listen=127.0.0.1:{taken.getsockname()[1]}"
+        flags = ("--set", "kafka.bootstrap=127.0.0.1:1", "--set", listen, "--set", "worker.memory_limit_mb=1000000")
+        found = {one["name"]: one for one in json.loads(run("doctor", *flags, "--json")[1])["findings"]}
+    assert found["worker.memory_limit_mb"]["outcome"] == "warning"
+    assert found["worker.listen"]["outcome"] == "ok" and "in use" in found["worker.listen"]["text"]
+
+
 def test_doctor_explains_an_entity(run, refused):
     status, out, _ = run("doctor", "--explain-entity", '{app="payments", namespace="shop"}', "--json")
     assert status == 0 and json.loads(out) == {"entity": "default/service/shop/payments", "rule": "label app"}

@@ -83,7 +83,7 @@ def addresses(config: KafkaConfig) -> Iterator[tuple[str, int]]:
 
 def _of_authentication(config: KafkaConfig, said: str) -> str:
     if "upported mechanisms" in said or "Unsupported SASL mechanism" in said:
-        offered = said.rpartition("supported mechanisms: ")[2]
+        offered = said.rpartition("supported mechanisms: ")[2] or "none: that port asks for no user"
         return f"the broker does not take this sasl.mechanism of kafka.security; it takes {offered}"
     if mechanism_of(config.security) == OAUTH:
         return f"no token, or one that the broker refuses; see sasl.oauthbearer.* of kafka.security ({said[-200:]})"

@@ -27,6 +27,7 @@ class Said:
 DOWN = Said("_ALL_BROKERS_DOWN", "1/1 brokers are down")
 PASSWORD = Said("_AUTHENTICATION", "sasl://x:1: SASL authentication error: no (after 300ms in state AUTH_REQ)")
 MECHANISM = Said("_AUTHENTICATION", "x:1: Unsupported SASL mechanism: broker's supported mechanisms: PLAIN (after 1ms")
+NO_USERS = Said("_AUTHENTICATION", "x:1: Unsupported SASL mechanism: broker's supported mechanisms: ")
 CERTIFICATE = Said("_TRANSPORT", "x:1: Receive failed: ssl/tls alert bad certificate: SSL alert number 42")
 CLOSED = Said("_TRANSPORT", "x:1: Connect to ipv4#127.0.0.1:1 failed: Connection refused")
 UNKNOWN = Said("_RESOLVE", "x:1/bootstrap: Failed to resolve 'x:1': Name or service not known")
@@ -38,6 +39,7 @@ PLAIN = Said("_TRANSPORT", "ssl://x:1: closed by peer: connecting to a PLAINTEXT
     [
         ([PASSWORD, DOWN], True, "password"),
         ([MECHANISM], True, "it takes PLAIN"),
+        ([NO_USERS], True, "it takes none: that port asks for no user"),
         ([CERTIFICATE], True, "ssl.key.location"),
         ([DOWN, Said("_SSL", "ssl://x:1/bootstrap: SSL handshake failed: something new")], True, "something new"),
         ([CLOSED, DOWN], False, "is it running"),
