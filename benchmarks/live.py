@@ -21,7 +21,6 @@ from typing import Final
 import msgspec
 
 from benchmarks.broker import Broker, create_topic
-from benchmarks.fill import Filled
 from benchmarks.live_generator import Plan, Sent
 from benchmarks.live_receiver import Heard, Receiver
 from benchmarks.throughput_worker import SCOPE, environ
@@ -128,11 +127,6 @@ def latencies_ms(
         if len(known) == partitions:
             found.append((one.at_s - max(known)) * 1_000)
     return found
-
-
-def filled_of(plan: Plan, sent: Sent) -> Filled:
-    """Return the topic as something that was filled."""
-    return Filled(plan.topic, plan.partitions, items=sent.samples)
 
 
 def _settings(folder: Path, broker: Broker, receiver: Receiver, plan: Plan, more: str) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import http.client
 import json
 import time
 import urllib.parse
@@ -43,13 +44,20 @@ def token_provider(security: Mapping[str, str]) -> Any:
     return Provider()
 
 
+class _Stay(urllib.request.HTTPRedirectHandler):
+    """Follows nobody: the client's secret is for the address in the settings alone."""
+
+    def redirect_request(self, *told: Any) -> None:
+        return None
+
+
 def fetch_token(security: Mapping[str, str]) -> tuple[str, float]:
     """Return a fresh token and how many seconds it holds; raise OSError when none is given."""
     try:
-        with urllib.request.urlopen(_request(security), timeout=_TIMEOUT_S) as answer:
+        with urllib.request.build_opener(_Stay).open(_request(security), timeout=_TIMEOUT_S) as answer:
             told = json.loads(answer.read())
         return str(told["access_token"]), float(told.get("expires_in", _SHORT_S))
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, http.client.HTTPException) as error:
         raise OSError(f"{_KEY}token.endpoint.url gives no token") from error
 
 
