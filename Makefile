@@ -17,8 +17,9 @@ help:  ## list the targets
 demo: .venv/.package  ## replay a recorded incident to one ranked, explained diagnosis
 	@$(BIN)/opsbrain demo
 
-test: .venv/.everything  ## run all tests; ARGS="-k name" narrows them
-	@$(BIN)/python -m pytest $(ARGS)
+test: .venv/.everything  ## run all tests, JOBS at once; ARGS="-k name" narrows them
+	@$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup $(ARGS)
+JOBS ?= 2
 
 check: .venv/.everything  ## lint, format, types, layers: what CI runs before the tests
 	@$(BIN)/ruff check .

@@ -171,23 +171,26 @@ class DetectStep:
         if complete is None or complete <= self._closed.get(resolution, 0):
             return []
         messages: list[Message] = []
-        done: dict[int, dict[str, Coverage]] = {}
         closed = complete
         for start in sorted(start for (res, start) in self._coverage if res == resolution and start + res <= complete):
             if not self._fits_are_there(resolution, start):
                 closed = start
                 break
             messages += self._close(resolution, start)
-            done[start] = {}
+            messages += self._marks(resolution, start + resolution, {start: {}})
+        return messages + self._marks(resolution, closed, {})
+
+    def _marks(self, resolution: int, closed: int, done: Mapping[int, Mapping[str, Coverage]]) -> list[Message]:
+        """Say that all is out up to `closed`: one mark a window, so that it is the same however many close at once."""
         if closed <= self._closed.get(resolution, 0):
-            return messages
+            return []
         self._closed[resolution] = closed
         producers = tuple(f"detect/{shard}" for shard in self._shards)
         mark = Mark(producers, resolution, closed, done)
         key = f"{producers[0]}+{len(producers)}/{resolution}/{closed}"
         # a mark on each stream: order holds within a stream only
         streams = (ANOMALIES, CONTEXT, HISTORY) if self._config.keep_history else (ANOMALIES, CONTEXT)
-        return messages + [Message(stream, key, mark) for stream in streams]
+        return [Message(stream, key, mark) for stream in streams]
 
     def _fits_are_there(self, resolution: int, start: int) -> bool:
         schedule = self._config.fit_schedule

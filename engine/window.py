@@ -379,24 +379,32 @@ class WindowStep:
         if closed_ms <= self._emitted_ms:
             return []
         messages: list[Message] = []
-        windows: dict[int, dict[str, Coverage]] = {}
         known = self._open.keys() | self._refused.keys()  # of a window, all rows may have been over the limit
         for start in sorted(start for start in known if start + self.resolution_ms <= closed_ms):
             held = self._open.pop(start, [empty(self._kind)])
             self._lowest_offset.pop(start, None)
             self._seen.pop(start, None)
-            if (numbered := self._all_numbered(held)) is not None:
-                windows[start] = self._coverage_of_numbered(numbered)
-                messages += self._emit_partials(start, partials_of_numbered(numbered, self._series.measures))
-                continue
-            rows = _together(held)
-            if self._kind == "events":
-                self._late_events.add(start, rows)
-            windows[start] = _coverage(self._kind, rows, start)
-            messages += self._emit(start, rows.drop("_key", strict=False))
+            coverage, said = self._out(start, held)
+            messages += said + self._marks(start + self.resolution_ms, {start: coverage})
+        return messages + self._marks(closed_ms, {})
+
+    def _out(self, start: int, held: Sequence[Rows]) -> tuple[dict[str, Coverage], list[Message]]:
+        """Return how much of a window its rows cover, and what is said of them."""
+        if (numbered := self._all_numbered(held)) is not None:
+            partials = partials_of_numbered(numbered, self._series.measures)
+            return self._coverage_of_numbered(numbered), self._emit_partials(start, partials)
+        rows = _together(held)
+        if self._kind == "events":
+            self._late_events.add(start, rows)
+        return _coverage(self._kind, rows, start), self._emit(start, rows.drop("_key", strict=False))
+
+    def _marks(self, closed_ms: int, windows: Mapping[int, Mapping[str, Coverage]]) -> list[Message]:
+        """Say that all is out up to `closed_ms`: one mark a window, so that it is the same however many close."""
+        if closed_ms <= self._emitted_ms:
+            return []
         self._emitted_ms = closed_ms
         mark = Mark((self._input,), self.resolution_ms, closed_ms, windows)
-        return messages + [Message(stream, f"{self._input}/{closed_ms}", mark) for stream in (FEATURES, SPANS, CHANGES)]
+        return [Message(stream, f"{self._input}/{closed_ms}", mark) for stream in (FEATURES, SPANS, CHANGES)]
 
     def _all_numbered(self, held: Sequence[Rows]) -> Numbered | None:
         """Return a window's rows as one if all of them are numbered by the names that are in use, else None."""

@@ -76,6 +76,14 @@ def dataset(name: str) -> Path:
     return base / name
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep together what shares a broker, a control plane or a module's fixtures, where tests run side by side."""
+    for item in items:
+        folder = item.path.relative_to(ROOT).parts[1]
+        shared = {"kafka": "kafka", "parts": "parts", "deploy": "parts"}.get(folder, str(item.path))
+        item.add_marker(pytest.mark.xdist_group(shared))
+
+
 def pytest_runtest_setup(item: pytest.Item) -> None:
     for part in PARTS:
         if item.get_closest_marker(part) is not None and (reason := missing(part)) is not None:

@@ -127,7 +127,7 @@ def test_fits_look_back_on_what_was_known_then() -> None:
     seen = Seen()
     words = [*month(jump_at=12), (33, "ec2", 12, 11.0, False), (35, "ec2", 34, 10.0, False)]
     run(words, seen=seen)
-    assert {day: len(rows) for day, rows in seen.by_day.items()} == {31: 31, 33: 31}
+    assert {day: len(rows) for day, rows in seen.by_day.items()} == {31: 31, 33: 31, 35: 32}
     assert dict(seen.by_day[31])[12] == 90.0
     assert dict(seen.by_day[33])[12] == 11.0
 

@@ -99,5 +99,18 @@ def test_the_end_closes_everything_once() -> None:
     step = WindowStep(CONFIG, "in", "metrics")
     run(step, rows([100]), [])
     marks = [m.payload for m in step.on_end() if isinstance(m.payload, Mark)]
-    assert {mark.watermark_ms for mark in marks} == {END_MS}
+    assert {mark.watermark_ms for mark in marks} == {1000, END_MS}
     assert step.on_end() == []
+
+
+@given(times, st.lists(st.integers(0, 60), max_size=5))
+def test_marks_are_the_same_however_many_windows_close_at_once(times: list[int], cuts: list[int]) -> None:
+    said: list[dict[str, Mark]] = []
+    for where in ([], [min(cut, len(times)) for cut in cuts]):
+        step = WindowStep(CONFIG, "in", "metrics")
+        messages = run(step, rows(times), where) + step.on_end()
+        said.append({m.key: m.payload for m in messages if isinstance(m.payload, Mark)})
+    assert all(said[0][key] == said[1][key] for key in said[0].keys() & said[1].keys())
+    assert {start for mark in said[0].values() for start in mark.windows} == {
+        start for mark in said[1].values() for start in mark.windows
+    }

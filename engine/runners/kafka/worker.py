@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import itertools
 import logging
 import os
 import sys
@@ -40,6 +41,8 @@ Role = Callable[[Stopped], None]
 
 END_S: Final = 8.5  # of the ten seconds within which a worker ends
 _POLL_S: Final = 0.1
+_TIDY_S: Final = 2.0
+_OLD, _ALL = 15, 300  # turns: half a minute, ten minutes
 _YOUNG_OBJECTS: Final = 200_000
 """New objects before the garbage collector looks for cycles: a batch of messages is some 20,000 that are in none, and
 every look at them, and at the names of all series, costs as much as consuming them."""
@@ -110,6 +113,7 @@ async def _run(
         ("decode", decode.run),
         *(("notify", partial(one, stopping)) for one in beside),
     ]
+    tidying = asyncio.ensure_future(_tidy())
     running = [
         asyncio.ensure_future(supervise_async(ROLE, steps.run, stopping)),
         *(_in_thread(name, partial(supervise, name, run, stopping)) for name, run in roles),
@@ -118,12 +122,20 @@ async def _run(
         while not stopping() and not any(one.done() for one in running):
             await asyncio.wait(running, timeout=_POLL_S, return_when=asyncio.FIRST_COMPLETED)
     finally:
+        tidying.cancel()
         stopping.ask()
     done = await asyncio.gather(*running, return_exceptions=True)
     over.set()
     for one in done:
         if isinstance(one, BaseException):
             raise one
+
+
+async def _tidy() -> None:
+    """Collect garbage by time: what is in cycles may hold messages of any size, and there are few of them."""
+    for turn in itertools.count(1):
+        await asyncio.sleep(_TIDY_S)
+        gc.collect(2 if turn % _ALL == 0 else 1 if turn % _OLD == 0 else 0)
 
 
 def _backlog(config: KafkaConfig, steps: Stateful, watch: Watch) -> tuple[int, int, int]:

@@ -94,7 +94,8 @@ def test_a_thread_that_died_ends_what_depends_on_it(tmp_path: Path) -> None:
             service.run()
     nothing = SimpleNamespace(start=bool, check=bool, stop=bool, say=bool)
     with pytest.raises(SourceError, match=says):
-        Receiving.run(SimpleNamespace(_servers=nothing, _tally=nothing, _pulls=[died()]), threading.Event())  # type: ignore[arg-type]
+        receiving = SimpleNamespace(_servers=nothing, _tally=nothing, _watch=nothing, _pulls=[died()])
+        Receiving.run(receiving, threading.Event())  # type: ignore[arg-type]
 
 
 def test_a_thread_that_was_stopped_has_not_died() -> None:
