@@ -12,6 +12,8 @@ from engine.errors import DataError
 from ingest.split import records_of
 from opsbrain.pull.bodies import bodies_of, unpacked
 
+PACKED = gzip.compress(b"x" * 99, mtime=0)
+
 
 def in_parts(body: bytes, size: int) -> list[bytes]:
     return [body[at : at + size] for at in range(0, len(body), size)]
