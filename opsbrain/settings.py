@@ -46,7 +46,8 @@ def _needed(doc: str, *, choices: tuple[str, ...] = ()) -> Any:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pipeline:
-    """How telemetry becomes incidents, in one process or on Kafka; a change means starting with fresh state."""
+    """How telemetry becomes incidents, in one process or on Kafka; a new resolution, seed, number of
+    shards or time of fits means starting with fresh state."""
 
     shards: int = _key(
         64, "Logical shards that state is split into: the most workers that can share the work.", lo=1, hi=4096
