@@ -16,6 +16,7 @@ from engine.ids import identity_of, shard_of
 from engine.numbered import Numbered, SeriesNames
 from engine.partials import PARTIALS
 from engine.repeats import Hashes, is_at
+from engine.scope_codes import Codes, ScopeCodes
 from engine.types import Bools, Floats, Ints
 
 GAUGE: Final = 0
@@ -45,6 +46,11 @@ class Measures:
         self._shards = shards
         self._begin(-1)
 
+    @property
+    def scopes(self) -> list[str]:
+        """Return the scopes by their codes."""
+        return self._scopes.names
+
     def __len__(self) -> int:
         return len(self.identity)
 
@@ -52,8 +58,8 @@ class Measures:
         self.generation = generation
         self.identity: Hashes = np.empty(0, np.uint64)
         self.form: NDArray[np.int8] = np.empty(0, np.int8)
-        self.scope: NDArray[np.int32] = np.empty(0, np.int32)
-        self.scopes: list[str] = []
+        self.scope: Codes = np.empty(0, np.int32)
+        self._scopes = ScopeCodes()
         self.measure: NDArray[np.int32] = np.empty(0, np.int32)
         self.frame = _MEASURE.to_frame()
         self.order: NDArray[np.int32] = np.empty(0, np.int32)
@@ -69,17 +75,8 @@ class Measures:
         form = new["form"].replace_strict(_CODES, default=GAUGE, return_dtype=pl.Int8).to_numpy()
         self.identity = np.concatenate([self.identity, new["identity"].to_numpy()])
         self.form = np.concatenate([self.form, form])
-        self.scope = np.concatenate([self.scope, self._scopes_of(new["entity"])])
+        self.scope = np.concatenate([self.scope, self._scopes.of(new["entity"])])
         self.measure = np.concatenate([self.measure, self._measures_of(new, form)])
-
-    def _scopes_of(self, entities: pl.Series) -> NDArray[np.int32]:
-        scopes = entities.str.split("/").list.first()
-        known = {name: code for code, name in enumerate(self.scopes)}
-        for name in scopes.unique().sort():
-            if name not in known:
-                known[name] = len(self.scopes)
-                self.scopes.append(name)
-        return scopes.replace_strict(known, return_dtype=pl.Int32).to_numpy()
 
     def _measures_of(self, new: pl.DataFrame, form: NDArray[np.int8]) -> NDArray[np.int32]:
         """Return the measure of each new series, learning those that are new."""

@@ -10,9 +10,9 @@ from typing import Final
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
 from engine.repeats import Hashes, is_at
+from engine.scope_codes import Codes, ScopeCodes
 from engine.types import Ints, Series, SeriesIndex
 
 _NAMES: Final = pl.Schema({"shard": pl.Int32(), "entity": pl.String(), "indicator": pl.String(), "form": pl.String()})
@@ -34,8 +34,8 @@ class SeriesBook:
         self.shard: Ints = np.empty(0, np.int64)
         self.place: Ints = np.empty(0, np.int64)
         self.entity: Ints = np.empty(0, np.int64)
-        self.scope: NDArray[np.int32] = np.empty(0, np.int32)
-        self.scopes: list[str] = []
+        self.scope: Codes = np.empty(0, np.int32)
+        self._scopes = ScopeCodes()
         self._indexes: dict[int, SeriesIndex] = {}
         self._numbers: dict[int, _Growing] = {}  # by shard: the number here of each of its series
         self._entities: dict[str, int] = {}
@@ -47,6 +47,11 @@ class SeriesBook:
         self._order: Ints = np.empty(0, np.int64)
         if saved is not None:
             self._add(saved)
+
+    @property
+    def scopes(self) -> list[str]:
+        """Return the scopes by their codes."""
+        return self._scopes.names
 
     def __len__(self) -> int:
         return len(self.shard)
@@ -138,18 +143,9 @@ class SeriesBook:
         self.shard = np.concatenate([self.shard, rows["shard"].to_numpy().astype(np.int64)])
         self.place = np.concatenate([self.place, np.array(places, np.int64)])
         self.entity = np.concatenate([self.entity, np.array(entities, np.int64)])
-        self.scope = np.concatenate([self.scope, self._scopes_of(rows["entity"])])
+        self.scope = np.concatenate([self.scope, self._scopes.of(rows["entity"])])
         self._key = np.concatenate([self._key, np.zeros(rows.height, np.uint64)])
         self._note(rows["key"].to_numpy(), np.arange(first, len(self)))
-
-    def _scopes_of(self, entities: pl.Series) -> NDArray[np.int32]:
-        scopes = entities.str.split("/").list.first()
-        known = {name: code for code, name in enumerate(self.scopes)}
-        for name in scopes.unique().sort():
-            if name not in known:
-                known[name] = len(self.scopes)
-                self.scopes.append(name)
-        return scopes.replace_strict(known, return_dtype=pl.Int32).to_numpy()
 
     def _note(self, keys: Hashes, numbers: Ints) -> None:
         """Remember the keys of series."""
