@@ -255,6 +255,7 @@ class DecodeLoop:
             if one.at_end_since_s is not None
             and now_s - one.at_end_since_s >= self._config.idle_after_s
             and one.step.emitted_ms < time_ms
+            and one.has_read_again
         ]
         # a mark that is not committed must not go out: the next owner would take rows before it as in time
         if silent and self._commit(silent, idle_ms=time_ms):
@@ -266,7 +267,8 @@ class DecodeLoop:
         from confluent_kafka import KafkaException
 
         self._sender.flush()
-        offsets = [self._offset(one, idle_ms) for one in inputs]
+        # one that was just begun does not hold again what is in its open windows: what was committed of it stands
+        offsets = [self._offset(one, idle_ms) for one in inputs if one.has_read_again]
         if not offsets:
             self._meters.checkpointed(DECODE)
             return True

@@ -55,6 +55,11 @@ class Input:
     counts: Counter[str] = field(default_factory=Counter)
 
     @property
+    def has_read_again(self) -> bool:
+        """Return whether all that had been read before is here again, as far as it is in open windows."""
+        return self.read_to >= self.dead_before
+
+    @property
     def name(self) -> str:
         """Return the input's name."""
         return input_name(self.topic, self.partition)
@@ -102,11 +107,10 @@ class Decoder:
             known = sum(1 for offset in offsets if offset < input.dead_before)
             if known:
                 messages += self._rows(input, offsets[:known], bodies[:known], received[:known], requests[:known])
-                input.read_to = max(input.read_to, offsets[known - 1] + 1)
             offsets, bodies, received = offsets[known:], bodies[known:], received[known:]
             requests = requests[known:]
             # what is read again may come in several batches: all of it was in time for this mark
-            if offsets or ended or input.read_to >= input.dead_before:
+            if offsets or ended or input.has_read_again:
                 messages += input.step.on_idle(input.pending_idle_ms)
                 input.pending_idle_ms = 0
         if offsets:
@@ -117,6 +121,7 @@ class Decoder:
 
     def pass_over(self, input: Input, offset: int) -> list[Message]:
         """Take a message that holds no row, so that it is not read again."""
+        input.read_to = max(input.read_to, offset + 1)
         kind = input.telemetry.format.kind
         return input.step.on_records(Records(kind, empty(kind), input.name, offset + 1))
 
@@ -128,6 +133,7 @@ class Decoder:
         received_ms: Sequence[int],
         requests: Sequence[int],
     ) -> list[Message]:
+        input.read_to = max(input.read_to, offsets[-1] + 1)
         with self._meters.stage("decode"):
             decoded = input.telemetry.format.decode(bodies, offsets, input.name, received_ms)
         frame = identified_by_request(decoded.batch, offsets, requests)

@@ -131,3 +131,19 @@ def test_an_idle_mark_waits_for_all_that_is_read_again() -> None:
         repeated += decoder.take(again, offsets, part, ended=False)
     assert again.step.emitted_ms == 5_000
     assert content(repeated) == content(said)
+
+
+def test_what_was_committed_stands_until_its_rows_are_read_again() -> None:
+    """A partition that moves on before its new owner has read anything must not lose the rows of its open windows."""
+    decoder = Decoder(WINDOW)
+    first = decoder.start("logs", 0, TELEMETRY, None)
+    decoder.take(first, [0, 1, 2], [b"1000", b"1100", b"1200"], False)
+    offset, committed = commit(first)
+    assert (offset, committed.position) == (0, 3)
+    second = decoder.start("logs", 0, TELEMETRY, committed)
+    assert not second.has_read_again  # to commit now would say that nothing before 3 is needed
+    decoder.take(second, [0, 1], [b"1000", b"1100"], False)
+    assert not second.has_read_again
+    decoder.take(second, [2], [b"1200"], False)
+    assert second.has_read_again
+    assert commit(second) == (offset, committed)
