@@ -20,9 +20,12 @@ _FRAME: Final = 2
 
 
 def encode_frame(frame: pl.DataFrame) -> bytes:
-    """Return a frame as one Arrow IPC stream (a small file takes four times as long); equal frames, equal bytes."""
+    """Return a frame as one Arrow IPC stream (a small file takes four times as long); equal frames give equal bytes.
+
+    Text is written as offsets and characters: the views of newer versions tell in which buffers it lay.
+    """
     buffer = io.BytesIO()
-    frame.rechunk().write_ipc_stream(buffer, compression="lz4")
+    frame.rechunk().write_ipc_stream(buffer, compression="lz4", compat_level=pl.CompatLevel.oldest())
     return buffer.getvalue()
 
 

@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 from engine.errors import StateMismatch
-from engine.state_codec import decode_state, encode_state
+from engine.state_codec import decode_frame, decode_state, encode_frame, encode_state
 from engine.store import MemoryStore, SqliteStore
 
 STATE = {
@@ -60,3 +60,11 @@ def test_damage_and_strangers_are_refused(tmp_path: Path) -> None:
     (tmp_path / "other").write_bytes(b"not a database, but long enough to look at" * 100)
     with pytest.raises(StateMismatch, match="not a state file"):
         SqliteStore(tmp_path / "other")
+
+
+def test_equal_frames_have_equal_bytes_wherever_their_text_lies() -> None:
+    names = pl.DataFrame({"entity": [f"east/service/shop/some-long-name-{n}" for n in range(100)]})
+    at = np.random.default_rng(7).integers(0, 100, 600)
+    pieces = pl.concat([decode_frame(encode_frame(names[:50])), decode_frame(encode_frame(names[50:]))])
+    made = (names[at], pl.DataFrame({"entity": names["entity"][at].to_list()}), pieces[at], pieces.rechunk()[at])
+    assert len({encode_frame(one) for one in made}) == 1
